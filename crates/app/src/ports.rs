@@ -1,0 +1,7 @@
+//! The traits through which everything outside is reached. Each says what an adapter must do.
+
+pub mod agents;
+pub mod clock;
+pub mod gates;
+pub mod processes;
+pub mod workspaces;
