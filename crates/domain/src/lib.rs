@@ -3,7 +3,11 @@
 
 #![warn(missing_docs)]
 
+pub mod agent;
+pub mod completion;
 pub mod failure;
 pub mod id;
 pub mod process;
+pub mod redact;
 pub mod time;
+pub mod usage;
