@@ -11,3 +11,4 @@ pub mod process;
 pub mod redact;
 pub mod time;
 pub mod usage;
+pub mod workspace;

@@ -1,1 +1,466 @@
-//! The workspaces port.
+//! The directories that sessions edit: preparing them, keeping what was done in them, merging it.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use domain::{
+    failure::FailureReason,
+    id::{SessionId, TaskId},
+    workspace::{ChangedFile, CommitId, WorkspaceMode, WorkspaceRecord},
+};
+
+/// A finished dependency, whose work a task builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// The task that did the work.
+    pub task: TaskId,
+    /// The tip of its published branch.
+    pub commit: CommitId,
+}
+
+/// What a workspace is prepared from.
+#[derive(Debug, Clone)]
+pub struct PrepareRequest {
+    /// The project's directory.
+    pub project: PathBuf,
+    /// The task.
+    pub task: TaskId,
+    /// The session that will work in it. Asking twice for one session gives the same workspace.
+    pub session: SessionId,
+    /// The task's name or prompt, from which the branch gets its slug.
+    pub title: String,
+    /// How to make it.
+    pub mode: WorkspaceMode,
+    /// The configured target branch; none means the branch that HEAD points to.
+    pub target: Option<String>,
+    /// The base recorded by an earlier session of the task; none means the target's tip now.
+    pub base: Option<CommitId>,
+    /// Starts from this commit (a predecessor's salvage) instead of base and dependencies.
+    pub continue_from: Option<CommitId>,
+    /// Finished dependencies, in any order; their work is merged in the order of task ids.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// Whose work a commit holds.
+#[derive(Debug, Clone)]
+pub struct Authorship {
+    /// The task's name: the subject of the commit.
+    pub title: String,
+    /// The task.
+    pub task: TaskId,
+    /// The session.
+    pub session: SessionId,
+    /// The agent's name.
+    pub agent: String,
+}
+
+/// The work of a session, committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The tip: all that was not ignored is in its tree.
+    pub commit: CommitId,
+    /// What it is compared with: the commit that the session started from.
+    pub base: CommitId,
+    /// The files that differ between the two.
+    pub files: Vec<ChangedFile>,
+    /// Whether the trees are the same.
+    pub no_change: bool,
+    /// What a person should know: nested repositories, a repaired worktree, submodules.
+    pub warnings: Vec<String>,
+}
+
+/// A branch that holds finished work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its name, without `refs/heads/`.
+    pub branch: String,
+    /// Where it points.
+    pub commit: CommitId,
+    /// Whether this call moved it; `false` where it was there already.
+    pub moved: bool,
+}
+
+/// A reference that holds work which is on no branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvage {
+    /// The whole reference: `refs/crewboss/salvage/<session>`.
+    pub reference: String,
+    /// Where it points.
+    pub commit: CommitId,
+    /// What could not be kept or had to be changed to be kept.
+    pub warnings: Vec<String>,
+}
+
+/// What removing a workspace came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// Nothing is left of it; work that was nowhere else is in the salvage.
+    Gone(Option<Salvage>),
+    /// It stays: the project itself, or a plain folder with content, of which there is no copy.
+    Kept(PathBuf),
+}
+
+/// The difference between two commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// The files that differ.
+    pub files: Vec<ChangedFile>,
+    /// The patch as git prints it, in whatever encoding the files have.
+    pub patch: Vec<u8>,
+    /// Whether the patch was cut at the limit.
+    pub truncated: bool,
+}
+
+/// A target branch that contains a task's work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The target branch.
+    pub target: String,
+    /// Its tip.
+    pub commit: CommitId,
+    /// Whether it contained the work before this call.
+    pub already: bool,
+    /// The checkout that was updated, where the target was checked out.
+    pub updated: Option<PathBuf>,
+    /// What the merge changed on the target.
+    pub files: Vec<ChangedFile>,
+}
+
+/// The branch that work is for, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The branch; none where HEAD is detached.
+    pub branch: Option<String>,
+    /// Its tip.
+    pub commit: CommitId,
+}
+
+/// A worktree in the state directory, or what is left of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundWorktree {
+    /// The session it was made for.
+    pub session: SessionId,
+    /// Where it is or was.
+    pub path: PathBuf,
+    /// Whether its directory is there.
+    pub present: bool,
+    /// Whether the repository knows it.
+    pub registered: bool,
+    /// Its record; none where preparing it was never finished.
+    pub record: Option<WorkspaceRecord>,
+}
+
+/// What exists because of sessions on one repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Worktrees, whole and half.
+    pub worktrees: Vec<FoundWorktree>,
+    /// Branches below `crewboss/` and where they point.
+    pub branches: Vec<(String, CommitId)>,
+    /// Salvage references and where they point.
+    pub salvages: Vec<(SessionId, CommitId)>,
+}
+
+/// Why a workspace operation was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// No git.
+    #[error(
+        "git cannot be run as `{program}`: install git {needed} or newer, or use workspace = in-place or folder"
+    )]
+    GitMissing {
+        /// What was tried.
+        program: String,
+        /// The oldest version that will do.
+        needed: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A git that lacks what is needed.
+    #[error(
+        "git {found} is too old: install git {needed} or newer, or use workspace = in-place or folder"
+    )]
+    GitTooOld {
+        /// What is there.
+        found: String,
+        /// The oldest version that will do.
+        needed: &'static str,
+    },
+    /// No repository around the directory.
+    #[error("{} is not in a git repository: run `git init` and commit, or use workspace = in-place or folder", path.display())]
+    NotARepository {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Nothing to start from.
+    #[error("the repository at {} has no commits: make a first commit (`git commit --allow-empty -m start`), or use workspace = in-place", path.display())]
+    NoCommits {
+        /// The project's directory.
+        path: PathBuf,
+    },
+    /// The target branch does not exist.
+    #[error("there is no branch `{branch}`: create it, or configure another target")]
+    TargetMissing {
+        /// Its name.
+        branch: String,
+    },
+    /// HEAD is detached and no target is configured.
+    #[error("HEAD is detached: check out a branch, or name the target branch")]
+    NoTargetBranch,
+    /// A recorded commit or branch is not in the repository.
+    #[error("`{what}` is not in the repository")]
+    Unknown {
+        /// The commit or branch.
+        what: String,
+    },
+    /// Worktrees would lie inside the repository.
+    #[error("the state directory {} is inside the repository: set another state directory", path.display())]
+    StateInsideRepository {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// The work of two dependencies does not go together.
+    #[error("the work of {task} conflicts with the base or an earlier dependency in {}", files.join(", "))]
+    DependencyConflict {
+        /// The dependency that could not be merged.
+        task: TaskId,
+        /// The files in conflict.
+        files: Vec<String>,
+    },
+    /// The workspace is not what was prepared.
+    #[error("the workspace {} is damaged: {what}", path.display())]
+    Damaged {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The worktree's HEAD has left the history it was given.
+    #[error("the worktree's HEAD does not descend from {start}{}", salvage.as_ref().map(|s| format!("; the work is kept in {}", s.reference)).unwrap_or_default())]
+    Diverged {
+        /// The commit that it should descend from.
+        start: CommitId,
+        /// Where the work was put.
+        salvage: Option<Salvage>,
+    },
+    /// The branch exists and holds something else.
+    #[error("branch `{branch}` already points to {at}")]
+    BranchTaken {
+        /// Its name.
+        branch: String,
+        /// Where it points.
+        at: CommitId,
+    },
+    /// The merge has conflicts.
+    #[error("merging `{branch}` into `{target}` conflicts in {}", files.join(", "))]
+    MergeConflict {
+        /// What was to be merged.
+        branch: String,
+        /// Into what.
+        target: String,
+        /// The files in conflict.
+        files: Vec<String>,
+    },
+    /// The target's checkout has uncommitted changes.
+    #[error("{} has uncommitted changes in {}: commit or stash them first", checkout.display(), files.join(", "))]
+    DirtyTarget {
+        /// The checkout.
+        checkout: PathBuf,
+        /// The tracked files that differ.
+        files: Vec<String>,
+    },
+    /// Untracked files are in the way.
+    #[error("merging would overwrite untracked files in {}: {}", checkout.display(), files.join(", "))]
+    WouldOverwrite {
+        /// The checkout.
+        checkout: PathBuf,
+        /// The files.
+        files: Vec<String>,
+    },
+    /// Something else is going on with the target.
+    #[error("{what} in {}: finish or abort it first", checkout.display())]
+    OperationInProgress {
+        /// The checkout or git directory.
+        checkout: PathBuf,
+        /// What is going on.
+        what: String,
+    },
+    /// Somebody else moved the target meanwhile.
+    #[error("branch `{branch}` was moved meanwhile: try again")]
+    TargetMoved {
+        /// The branch.
+        branch: String,
+    },
+    /// Git did not end in time and was killed.
+    #[error("`{command}` did not end within {} s", timeout.as_secs())]
+    TimedOut {
+        /// The command.
+        command: String,
+        /// The limit.
+        timeout: Duration,
+    },
+    /// Git said more than is accepted.
+    #[error("`{command}` printed more than {limit} bytes")]
+    OutputTooLong {
+        /// The command.
+        command: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// Git failed or said what is not understood.
+    #[error("`{command}` failed: {message}")]
+    Git {
+        /// The command.
+        command: String,
+        /// Its last words.
+        message: String,
+    },
+    /// The file system failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl WorkspaceError {
+    /// The typed reason of a task that fails by this error.
+    #[must_use]
+    pub fn reason(&self) -> FailureReason {
+        match self {
+            Self::DependencyConflict { .. } => FailureReason::DependencyConflict,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                FailureReason::DiskFull
+            }
+            Self::Git { message, .. } if message.contains("No space left on device") => {
+                FailureReason::DiskFull
+            }
+            _ => FailureReason::WorkspaceFailed,
+        }
+    }
+}
+
+/// Prepares, keeps, publishes and merges what sessions work on.
+///
+/// An adapter never touches the user's checkout, index, stash or HEAD, with one exception:
+/// [`Workspaces::merge`] updates a clean checkout of the target branch. Everything may be called
+/// again after a crash, from any process, and then completes what was begun.
+pub trait Workspaces: Send + Sync + std::fmt::Debug {
+    /// The mode of a project that configures none: a worktree in a repository, else a folder.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::NoCommits`] in a repository without commits.
+    fn default_mode(&self, project: &std::path::Path) -> Result<WorkspaceMode, WorkspaceError>;
+
+    /// The branch that work of this project is for, and its tip.
+    ///
+    /// # Errors
+    /// Where there is no repository, no commit, or no such branch.
+    fn target(
+        &self,
+        project: &std::path::Path,
+        configured: Option<&str>,
+    ) -> Result<Target, WorkspaceError>;
+
+    /// Makes a session's workspace, or finds the one made before. What an earlier call left half
+    /// done is made anew.
+    ///
+    /// # Errors
+    /// Before anything is made where base, target or dependencies do not allow it.
+    fn prepare(&self, request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError>;
+
+    /// Commits all that is not ignored in a worktree, on top of what the agent committed itself.
+    /// `None` in the other modes. No process of the session may run any more.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::Diverged`], after the work was salvaged, where HEAD left its history.
+    fn commit(
+        &self,
+        workspace: &WorkspaceRecord,
+        authorship: &Authorship,
+    ) -> Result<Option<Committed>, WorkspaceError>;
+
+    /// Points the workspace's branch to a commit: once, if it is not there (or is at `expected`).
+    ///
+    /// # Errors
+    /// [`WorkspaceError::BranchTaken`] where it points elsewhere.
+    fn publish(
+        &self,
+        workspace: &WorkspaceRecord,
+        commit: &CommitId,
+        expected: Option<&CommitId>,
+    ) -> Result<Published, WorkspaceError>;
+
+    /// Keeps what is uncommitted or on no branch under `refs/crewboss/salvage/<session>`.
+    /// `None` where there is nothing to keep. Works on a broken index, a lost registration and a
+    /// lost directory as far as anything is left.
+    ///
+    /// # Errors
+    /// Where what is there could not be kept.
+    fn salvage(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<Option<Salvage>, WorkspaceError>;
+
+    /// Salvages, then removes the workspace and its registration, whatever is left of them.
+    ///
+    /// # Errors
+    /// Nothing is deleted where salvaging failed.
+    fn remove(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<Removed, WorkspaceError>;
+
+    /// Deletes a plain folder with all that is in it. Only for a person's explicit wish.
+    ///
+    /// # Errors
+    /// Where it is no folder of this session in the state directory.
+    fn discard_folder(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<(), WorkspaceError>;
+
+    /// The difference between two commits; the patch is cut at `patch_bytes_max`.
+    ///
+    /// # Errors
+    /// Where one of them is not in the repository.
+    fn diff(
+        &self,
+        project: &std::path::Path,
+        base: &CommitId,
+        tip: &CommitId,
+        patch_bytes_max: usize,
+    ) -> Result<Diff, WorkspaceError>;
+
+    /// Merges a branch into the target (none: the branch that HEAD points to) by a merge commit
+    /// and updates a clean checkout of the target.
+    ///
+    /// # Errors
+    /// Nothing is changed where it refuses.
+    fn merge(
+        &self,
+        project: &std::path::Path,
+        branch: &str,
+        target: Option<&str>,
+    ) -> Result<Merged, WorkspaceError>;
+
+    /// Worktrees, branches and salvages of this project's repository.
+    ///
+    /// # Errors
+    /// Where there is no repository.
+    fn inventory(&self, project: &std::path::Path) -> Result<Inventory, WorkspaceError>;
+
+    /// Plain folders in the state directory.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be read.
+    fn folders(&self) -> Result<Vec<(SessionId, PathBuf)>, WorkspaceError>;
+}
