@@ -3,4 +3,9 @@
 
 #![warn(missing_docs)]
 
+pub mod command;
+pub mod error;
+pub mod event;
 pub mod ports;
+pub mod query;
+mod use_cases;

@@ -2,6 +2,8 @@
 
 pub mod agents;
 pub mod clock;
+pub mod folders;
 pub mod gates;
 pub mod processes;
+pub mod store;
 pub mod workspaces;

@@ -103,7 +103,9 @@ impl Evidence {
         if let Some(stop) = self.stopped {
             return stop.verdict();
         }
-        if !self.sentinels.done && let Some(content) = &self.sentinels.error {
+        if !self.sentinels.done
+            && let Some(content) = &self.sentinels.error
+        {
             return Verdict::Failed(reported_error(content));
         }
         if obeys_files && self.sentinels.cancelled {

@@ -120,7 +120,11 @@ pub struct Failure {
 impl Failure {
     /// A failure without details.
     pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), details: None }
+        Self {
+            reason,
+            message: message.into(),
+            details: None,
+        }
     }
 
     /// The same failure with details.

@@ -140,10 +140,15 @@ impl TryFrom<String> for Key {
 
     fn try_from(text: String) -> Result<Self, InvalidKey> {
         let plain = (1..=64).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        let shadows_id =
-            text.parse::<TaskId>().is_ok() || text.bytes().all(|b| b.is_ascii_digit());
-        if plain && !shadows_id { Ok(Self(text)) } else { Err(InvalidKey) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let shadows_id = text.parse::<TaskId>().is_ok() || text.bytes().all(|b| b.is_ascii_digit());
+        if plain && !shadows_id {
+            Ok(Self(text))
+        } else {
+            Err(InvalidKey)
+        }
     }
 }
 
@@ -181,7 +186,9 @@ impl FromStr for TaskRef {
     type Err = InvalidTaskRef;
 
     fn from_str(text: &str) -> Result<Self, InvalidTaskRef> {
-        let refuse = || InvalidTaskRef { shown: text.escape_debug().take(40).collect() };
+        let refuse = || InvalidTaskRef {
+            shown: text.escape_debug().take(40).collect(),
+        };
         if let Ok(id) = text.parse() {
             return Ok(Self::Id(id));
         }
@@ -191,7 +198,9 @@ impl FromStr for TaskRef {
         if text.starts_with("task_") {
             return Err(refuse());
         }
-        Key::try_from(text.to_owned()).map(Self::Key).map_err(|_| refuse())
+        Key::try_from(text.to_owned())
+            .map(Self::Key)
+            .map_err(|_| refuse())
     }
 }
 
@@ -204,19 +213,36 @@ mod tests {
         let now = Timestamp::from_millis(1_795_164_511_000);
         let first = next_number(0, now);
         assert_eq!(next_number(first, now), first + 1);
-        assert!(next_number(first, Timestamp::from_millis(1)) > first, "a clock set back");
+        assert!(
+            next_number(first, Timestamp::from_millis(1)) > first,
+            "a clock set back"
+        );
         assert!(next_number(first, Timestamp::from_millis(1_795_164_511_001)) > first + 1);
     }
 
     #[test]
     fn only_the_printed_form_parses() {
         for text in ["task_1", "task_9223372036854775807"] {
-            assert_eq!(text.parse::<TaskId>().map(|id| id.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<TaskId>().map(|id| id.to_string()),
+                Ok(text.to_owned())
+            );
         }
         let long = format!("task_{}", "1".repeat(300));
         for text in [
-            "", "task_", "task_0", "task_01", "task_+1", "task_1\n", "task_/../1", "../x",
-            "ses_1", "1", "task_9223372036854775808", "task_\u{661}", &long,
+            "",
+            "task_",
+            "task_0",
+            "task_01",
+            "task_+1",
+            "task_1\n",
+            "task_/../1",
+            "../x",
+            "ses_1",
+            "1",
+            "task_9223372036854775808",
+            "task_\u{661}",
+            &long,
         ] {
             assert!(text.parse::<TaskId>().is_err(), "{text:?}");
         }
@@ -227,7 +253,14 @@ mod tests {
         assert!(matches!("task_12".parse(), Ok(TaskRef::Id(_))));
         assert!(matches!("0012".parse(), Ok(TaskRef::Suffix(_))));
         assert!(matches!("nightly-build".parse(), Ok(TaskRef::Key(_))));
-        for text in ["", "../x", "task_/../x", "task_1\n", "a b", &"9".repeat(300)] {
+        for text in [
+            "",
+            "../x",
+            "task_/../x",
+            "task_1\n",
+            "a b",
+            &"9".repeat(300),
+        ] {
             assert!(text.parse::<TaskRef>().is_err(), "{text:?}");
         }
     }

@@ -6,9 +6,17 @@
 pub mod agent;
 pub mod completion;
 pub mod failure;
+pub mod gate;
+pub mod graph;
 pub mod id;
+pub mod plan;
 pub mod process;
+pub mod project;
 pub mod redact;
+pub mod rejection;
+pub mod retry;
+pub mod session;
+pub mod task;
 pub mod time;
 pub mod usage;
 pub mod workspace;

@@ -65,7 +65,10 @@ impl Moment {
     /// The moment `millis` later.
     #[must_use]
     pub fn plus_millis(&self, millis: u64) -> Self {
-        Self { boot: self.boot.clone(), millis: self.millis.saturating_add(millis) }
+        Self {
+            boot: self.boot.clone(),
+            millis: self.millis.saturating_add(millis),
+        }
     }
 }
 

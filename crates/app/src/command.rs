@@ -1,0 +1,367 @@
+//! Everything that changes something. A command is data: the daemon's socket carries it as it is.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    agent::AgentName,
+    failure::Failure,
+    gate::GateSpec,
+    id::{ProjectId, SessionId, TaskId},
+    plan::Policy,
+    process::ProcessIdentity,
+    project::Project,
+    retry::Backoff,
+    session::{Session, SessionCommand, StopReason},
+    task::{Limits, Priority, Task, TaskKind, TaskMode},
+    time::Due,
+    workspace::WorkspaceMode,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Error,
+    event::{Actor, Door},
+    ports::store::{Effect, Tx},
+    use_cases as verbs,
+};
+
+/// Who asks, through which door, and under which key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Who asks.
+    pub actor: Actor,
+    /// Through which door.
+    pub door: Door,
+    /// Asking again under the same key gets the first answer, for 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Joins the events of one undertaking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<String>,
+}
+
+/// A command with everything that its transaction needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asks.
+    pub meta: Meta,
+    /// Effects that have been carried out since; they are forgotten in the same transaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<Effect>,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// What came of it.
+    pub output: Output,
+    /// The effects that the commit owes.
+    pub effects: Vec<Effect>,
+}
+
+/// What a new task is to be. Defaults are the caller's business.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTask {
+    /// The agent that is to do it.
+    pub agent: AgentName,
+    /// The user's words.
+    pub prompt: String,
+    /// A title; the prompt's first line where empty.
+    pub name: Option<String>,
+    /// The caller's own name for it.
+    pub key: Option<String>,
+    /// On whose behalf.
+    pub owner: String,
+    /// For filtering.
+    pub labels: Vec<String>,
+    /// The caller's own data.
+    pub metadata: BTreeMap<String, String>,
+    /// Importance.
+    pub priority: Priority,
+    /// Names of tasks whose chains must have completed first.
+    pub depends_on: Vec<String>,
+    /// Where it edits.
+    pub workspace: Option<WorkspaceMode>,
+    /// Gates besides the project's.
+    pub gates: Vec<GateSpec>,
+    /// Whether ending without a diff is a failure.
+    pub require_diff: bool,
+    /// Who does the work.
+    pub kind: TaskKind,
+    /// How many agents an external task may hold.
+    pub mode: TaskMode,
+    /// What may still change later.
+    pub limits: Limits,
+    /// Not to be started before.
+    pub not_before: Option<Due>,
+}
+
+/// The limits that the store keeps for the caller's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueLimits {
+    /// Tasks that have not ended, at most, in one project.
+    pub queue_max: u64,
+    /// Whether a full queue refuses a task or only warns.
+    pub refuse_when_full: bool,
+}
+
+/// What to do with a task whose session ended badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryPolicy {
+    /// Losses of a session before the task fails.
+    pub requeues_max: u32,
+    /// The wait before an automatic retry.
+    pub backoff: Backoff,
+}
+
+impl Default for RecoveryPolicy {
+    fn default() -> Self {
+        Self {
+            requeues_max: 3,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// Something to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Command {
+    /// Make a directory a project, or find the one that it is.
+    RegisterProject {
+        /// The directory: absolute, without symbolic links.
+        root: String,
+        /// What people call it.
+        name: String,
+    },
+    /// Queue a task.
+    CreateTask {
+        /// Where.
+        project: ProjectId,
+        /// What.
+        task: Box<NewTask>,
+        /// The queue's limits.
+        queue: QueueLimits,
+    },
+    /// Take ready tasks out of the queue, each with a session of its own.
+    Claim {
+        /// Of one project, or of all.
+        project: Option<ProjectId>,
+        /// This task and no other, whatever the policy says.
+        task: Option<TaskId>,
+        /// The limits to keep.
+        policy: Policy,
+        /// Who starts the runners.
+        launcher: ProcessIdentity,
+        /// How long each session may stay silent.
+        lease_millis: u64,
+    },
+    /// A runner speaks of its session.
+    Session {
+        /// Which.
+        session: SessionId,
+        /// The fence under which it speaks.
+        fence: u64,
+        /// What it says.
+        command: SessionCommand,
+        /// What follows if it ended badly.
+        recovery: RecoveryPolicy,
+    },
+    /// A runner lives and hears what is wanted of its session.
+    RenewLease {
+        /// Which.
+        session: SessionId,
+        /// The fence under which it speaks.
+        fence: u64,
+        /// How long it may stay silent from now on.
+        lease_millis: u64,
+    },
+    /// A task is to end: at once where nobody works on it, else through its session.
+    StopTask {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Try a failed task again, as a new one.
+    RetryTask {
+        /// Which.
+        task: TaskId,
+        /// The chain's new limit on retries.
+        retries_max: Option<u32>,
+        /// Whether the new task is tried again by itself; as before where `None`.
+        auto_retry: Option<bool>,
+    },
+    /// Change how long a task may take; a running one at once.
+    SetTimeout {
+        /// Which.
+        task: TaskId,
+        /// Seconds to add to the present limit (`None`: to no limit, which is refused).
+        extend_seconds: u32,
+    },
+    /// Delete tasks that have ended. Those that cannot be deleted are left out of the answer.
+    DeleteTasks {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// Take tasks that have ended out of the ordinary lists, or put them back.
+    ArchiveTasks {
+        /// Which.
+        tasks: Vec<TaskId>,
+        /// Out (`true`) or back (`false`).
+        archived: bool,
+    },
+    /// An outside agent joins an external task.
+    Attach {
+        /// Which.
+        task: TaskId,
+        /// The agent.
+        agent: AgentName,
+        /// The process that speaks for it.
+        launcher: ProcessIdentity,
+        /// How long it may stay silent.
+        lease_millis: u64,
+    },
+    /// An outside agent leaves; without an agent's name the only one.
+    Detach {
+        /// Which.
+        task: TaskId,
+        /// The agent that leaves.
+        agent: Option<AgentName>,
+    },
+    /// The holder of an external task ends it.
+    EndExternal {
+        /// Which.
+        task: TaskId,
+        /// The agent that speaks, where several hold it.
+        agent: Option<AgentName>,
+        /// Why it failed; completed where `None`.
+        failure: Option<Failure>,
+        /// What follows if it failed.
+        recovery: RecoveryPolicy,
+    },
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "output", rename_all = "snake_case")]
+pub enum Output {
+    /// A project, registered now or before.
+    Project {
+        /// It.
+        project: Project,
+    },
+    /// One task, as it is now.
+    Task {
+        /// It.
+        task: Box<Task>,
+        /// How many tasks have not ended, where the queue is over its limit.
+        queue_over: Option<u64>,
+    },
+    /// Sessions to start runners for, in the order of their tasks' turns.
+    Claimed {
+        /// Each with its task.
+        claims: Vec<(Session, Task)>,
+        /// How many run now, with these.
+        running: u32,
+    },
+    /// One session, as it is now.
+    Session {
+        /// It.
+        session: Box<Session>,
+    },
+    /// A task that ends, or the session that has to end first.
+    Stopping {
+        /// The task, as it is now.
+        task: Box<Task>,
+        /// The session that was told to stop.
+        session: Option<Box<Session>>,
+    },
+    /// Tasks that were changed.
+    Tasks {
+        /// Their ids.
+        tasks: Vec<TaskId>,
+    },
+}
+
+/// Applies a command inside a transaction: the same function for every store.
+///
+/// # Errors
+/// Whatever the verb refuses. The transaction must then be rolled back.
+pub fn apply(tx: &mut dyn Tx, request: &Request) -> Result<Reply, Error> {
+    for effect in &request.done {
+        tx.remove_effect(effect)?;
+    }
+    let mut change = verbs::Change::new(tx, &request.meta);
+    let output = dispatch(&mut change, &request.command)?;
+    Ok(Reply {
+        output,
+        effects: change.into_effects(),
+    })
+}
+
+fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output, Error> {
+    match command {
+        Command::RegisterProject { root, name } => verbs::register_project(change, root, name),
+        Command::CreateTask {
+            project,
+            task,
+            queue,
+        } => verbs::create_task(change, *project, task, queue),
+        Command::Claim {
+            project,
+            task,
+            policy,
+            launcher,
+            lease_millis,
+        } => {
+            let terms = verbs::ClaimTerms {
+                policy,
+                launcher,
+                lease_millis: *lease_millis,
+            };
+            match task {
+                Some(task) => verbs::claim_task(change, *task, &terms),
+                None => verbs::claim_next(change, *project, &terms),
+            }
+        }
+        Command::Session {
+            session,
+            fence,
+            command,
+            recovery,
+        } => verbs::advance_session(change, *session, *fence, command, recovery),
+        Command::RenewLease {
+            session,
+            fence,
+            lease_millis,
+        } => verbs::renew_lease(change, *session, *fence, *lease_millis),
+        Command::StopTask { task, reason } => verbs::stop_task(change, *task, *reason),
+        Command::RetryTask {
+            task,
+            retries_max,
+            auto_retry,
+        } => verbs::retry_task(change, *task, *retries_max, *auto_retry),
+        Command::SetTimeout {
+            task,
+            extend_seconds,
+        } => verbs::extend_timeout(change, *task, *extend_seconds),
+        Command::DeleteTasks { tasks } => verbs::delete_tasks(change, tasks),
+        Command::ArchiveTasks { tasks, archived } => verbs::archive_tasks(change, tasks, *archived),
+        Command::Attach {
+            task,
+            agent,
+            launcher,
+            lease_millis,
+        } => verbs::attach(change, *task, agent, launcher, *lease_millis),
+        Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
+        Command::EndExternal {
+            task,
+            agent,
+            failure,
+            recovery,
+        } => verbs::end_external(change, *task, agent.as_ref(), failure.as_ref(), recovery),
+    }
+}

@@ -1,0 +1,162 @@
+//! The store: rows, events and effects, changed together or not at all.
+
+use std::fmt;
+
+use domain::{
+    id::{Key, ProjectId, SessionId, TaskId},
+    plan::{Candidate, Occupant},
+    project::Project,
+    session::Session,
+    task::{Task, TaskStatus},
+    time::Now,
+};
+
+use crate::{
+    command::{Meta, Reply, Request},
+    error::Error,
+    event::{Entry, NewEvent, Stream},
+    query::{Counts, Query, TaskFilter, View},
+};
+
+/// Kinds of rows that have ids of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum IdKind {
+    /// [`ProjectId`].
+    Project,
+    /// [`TaskId`].
+    Task,
+    /// [`SessionId`].
+    Session,
+}
+
+/// An act outside the store that has to follow a commit.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Effect {
+    /// The task whose folder shows an older version until this is done.
+    pub task: TaskId,
+    /// The version that the folder has to show at least.
+    pub version: u64,
+}
+
+/// What can be read. Everything read through one `Reader` comes from one state of the store.
+pub trait Reader {
+    /// A project by id.
+    fn project(&self, id: ProjectId) -> Result<Option<Project>, Error>;
+    /// A project by its directory.
+    fn project_at(&self, root: &str) -> Result<Option<Project>, Error>;
+    /// Every project, oldest first.
+    fn projects(&self) -> Result<Vec<Project>, Error>;
+    /// A task, deleted ones included.
+    fn task(&self, id: TaskId) -> Result<Option<Task>, Error>;
+    /// The task of this key that is not deleted.
+    fn task_of_key(&self, project: ProjectId, key: &Key) -> Result<Option<Task>, Error>;
+    /// At most `limit` tasks, not deleted, whose id ends in these digits, oldest first.
+    fn tasks_of_suffix(
+        &self,
+        project: ProjectId,
+        suffix: &str,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, Error>;
+    /// At most `limit` tasks of the filter, in its order.
+    fn tasks(&self, filter: &TaskFilter, limit: usize) -> Result<Vec<Task>, Error>;
+    /// How many tasks there are, neither deleted nor archived, from kept counters.
+    fn counts(&self, project: ProjectId) -> Result<Counts, Error>;
+    /// The tasks of a retry chain, oldest first.
+    fn chain(&self, root: TaskId) -> Result<Vec<Task>, Error>;
+    /// The tasks, not deleted, that wait for this chain, oldest first.
+    fn dependants(&self, root: TaskId) -> Result<Vec<TaskId>, Error>;
+    /// The tasks that may start: of each priority the `per_priority` oldest that are pending, due
+    /// and wait for no chain. One project, or all.
+    fn ready(
+        &self,
+        project: Option<ProjectId>,
+        per_priority: usize,
+        now: &Now,
+    ) -> Result<Vec<Candidate>, Error>;
+    /// The earliest time at which a pending task that waits for nothing else becomes due, where
+    /// there is one and it has not come.
+    fn next_due_millis(&self, project: Option<ProjectId>, now: &Now) -> Result<Option<u64>, Error>;
+    /// The running managed tasks.
+    fn running(&self, project: Option<ProjectId>) -> Result<Vec<Occupant>, Error>;
+    /// A session.
+    fn session(&self, id: SessionId) -> Result<Option<Session>, Error>;
+    /// The sessions of a task, oldest first.
+    fn sessions_of(&self, task: TaskId) -> Result<Vec<Session>, Error>;
+    /// Every session that has not ended, oldest first.
+    fn live_sessions(&self, project: Option<ProjectId>) -> Result<Vec<Session>, Error>;
+    /// At most `limit` entries of the log after a position, of one stream or of all.
+    fn events(&self, stream: Option<Stream>, after: u64, limit: usize)
+    -> Result<Vec<Entry>, Error>;
+    /// At most `limit` effects that nobody has acknowledged, oldest first.
+    fn effects(&self, limit: usize) -> Result<Vec<Effect>, Error>;
+}
+
+/// One transaction: reads see its own writes, and nothing of it is seen before it commits.
+pub trait Tx: Reader {
+    /// The time of the transaction.
+    fn now(&self) -> &Now;
+    /// The next number of a kind; never given out again, also not after a rollback that others
+    /// could have seen.
+    fn next_number(&mut self, kind: IdKind) -> Result<u64, Error>;
+    /// Adds a project.
+    fn insert_project(&mut self, project: &Project) -> Result<(), Error>;
+    /// Adds a task and its dependencies; it waits for those of `depends_on` whose chain has not
+    /// completed.
+    fn insert_task(&mut self, task: &Task) -> Result<(), Error>;
+    /// Replaces a task whose stored version is `expected`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where it is another.
+    fn update_task(&mut self, task: &Task, expected: u64) -> Result<(), Error>;
+    /// Says that a chain has completed: whoever waits for it waits for one chain less. Said once
+    /// for each chain.
+    fn release_dependants(&mut self, root: TaskId) -> Result<(), Error>;
+    /// Adds a session.
+    fn insert_session(&mut self, session: &Session) -> Result<(), Error>;
+    /// Replaces a session whose stored version is `expected`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where it is another.
+    fn update_session(&mut self, session: &Session, expected: u64) -> Result<(), Error>;
+    /// Writes an event to the end of the log and of its stream ([`crate::event::compose`]); returns
+    /// its position.
+    fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error>;
+    /// Notes an effect. One for each task: a later version replaces an earlier one.
+    fn add_effect(&mut self, effect: &Effect) -> Result<(), Error>;
+    /// Forgets an effect, unless a later version has been noted since.
+    fn remove_effect(&mut self, effect: &Effect) -> Result<(), Error>;
+}
+
+/// Receives the answer to a request, once, after the commit.
+pub type Answer = Box<dyn FnOnce(Result<Reply, Error>) + Send>;
+
+/// A store, or a connection to the process that owns it.
+///
+/// Every adapter must, in one transaction: read what the request's command needs, apply
+/// [`crate::command::apply`], and commit durably before it answers. A request that fails leaves
+/// nothing behind. Requests with the same idempotency key within 24 hours get the first answer.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Queues a request; many of them may share one commit.
+    fn submit(&self, request: Request, answer: Answer);
+
+    /// Answers a query from one consistent state.
+    fn read(&self, query: &Query) -> Result<View, Error>;
+
+    /// A number that changes with every commit, of whichever process.
+    fn generation(&self) -> Result<u64, Error>;
+
+    /// Submits a request and waits for its answer.
+    fn execute(&self, request: Request) -> Result<Reply, Error> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.submit(request, Box::new(move |reply| drop(sender.send(reply))));
+        receiver
+            .recv()
+            .unwrap_or_else(|_| Err(Error::unavailable("the store stopped before it answered")))
+    }
+}
+
+/// Which counter a task belongs to: none once it is archived or deleted.
+#[must_use]
+pub fn counted_as(task: &Task) -> Option<TaskStatus> {
+    (task.deleted_at.is_none() && task.archived_at.is_none()).then(|| task.status())
+}

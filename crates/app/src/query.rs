@@ -1,0 +1,323 @@
+//! Everything that can be asked without changing anything.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    id::{ProjectId, SessionId, TaskId, TaskRef},
+    project::Project,
+    session::Session,
+    task::{Task, TaskStatus},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Error,
+    ports::store::{Effect, Reader},
+};
+
+/// How many tasks of each status there are.
+pub type Counts = BTreeMap<TaskStatus, u64>;
+
+/// Which tasks, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskFilter {
+    /// Of this project only.
+    pub project: Option<ProjectId>,
+    /// Of these statuses only; all where empty.
+    pub statuses: Vec<TaskStatus>,
+    /// Archived ones only (`true`), or only those that are not (`false`).
+    pub archived: bool,
+    /// Newest first rather than oldest first.
+    pub newest_first: bool,
+    /// Those behind this id only, in the order asked for.
+    pub after: Option<TaskId>,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "query", rename_all = "snake_case")]
+pub enum Query {
+    /// The project of a directory.
+    ProjectAt {
+        /// The directory.
+        root: String,
+    },
+    /// Every project.
+    Projects,
+    /// What a person means by a text.
+    Resolve {
+        /// Where to look.
+        project: ProjectId,
+        /// What was typed: a whole id, the end of one, or a key.
+        name: String,
+    },
+    /// A page of tasks.
+    Tasks {
+        /// Which.
+        filter: TaskFilter,
+        /// At most how many.
+        limit: usize,
+    },
+    /// A task, its chain, its sessions, and the chains that it waits for.
+    Task {
+        /// Which.
+        id: TaskId,
+    },
+    /// What `status` shows: everything that has not ended, and the newest.
+    Status {
+        /// Of which project.
+        project: ProjectId,
+        /// At most how many tasks.
+        limit: usize,
+    },
+    /// One session.
+    Session {
+        /// Which.
+        id: SessionId,
+    },
+    /// Sessions that have not ended.
+    LiveSessions {
+        /// Of one project, or of all.
+        project: Option<ProjectId>,
+    },
+    /// Effects that are still owed.
+    Effects {
+        /// At most how many.
+        limit: usize,
+    },
+    /// What may start, what runs, and when to look again.
+    Agenda {
+        /// Of one project, or of all.
+        project: Option<ProjectId>,
+        /// The time to judge by.
+        now: domain::time::Now,
+    },
+}
+
+/// A task with what is around it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// The task.
+    pub task: Task,
+    /// Its newest session.
+    pub session: Option<Session>,
+    /// The chains that it waits for: the newest task of each, with its status. Empty once ready.
+    pub blocked_by: Vec<(TaskId, TaskStatus)>,
+}
+
+/// A task with everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDetails {
+    /// The task and what it waits for.
+    pub view: TaskView,
+    /// Its chain, oldest first.
+    pub chain: Vec<Task>,
+    /// Its sessions, oldest first.
+    pub sessions: Vec<Session>,
+    /// Its dependencies: the newest task of each chain, in the order given.
+    pub dependencies: Vec<Task>,
+    /// The tasks that wait for its chain.
+    pub dependants: Vec<TaskId>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "view", rename_all = "snake_case")]
+pub enum View {
+    /// To [`Query::ProjectAt`].
+    Project {
+        /// The project, where the directory is one.
+        project: Option<Project>,
+    },
+    /// To [`Query::Projects`].
+    Projects {
+        /// Oldest first.
+        projects: Vec<Project>,
+    },
+    /// To [`Query::Resolve`].
+    Resolved {
+        /// The task that was meant.
+        id: TaskId,
+    },
+    /// To [`Query::Tasks`].
+    Tasks {
+        /// The page.
+        tasks: Vec<Task>,
+    },
+    /// To [`Query::Task`].
+    Task {
+        /// All of it.
+        details: Box<TaskDetails>,
+    },
+    /// To [`Query::Status`].
+    Status {
+        /// Oldest first.
+        tasks: Vec<TaskView>,
+        /// Of the whole project.
+        counts: Counts,
+    },
+    /// To [`Query::Session`].
+    Session {
+        /// The session.
+        session: Box<Session>,
+    },
+    /// To [`Query::LiveSessions`].
+    Sessions {
+        /// Oldest first.
+        sessions: Vec<Session>,
+    },
+    /// To [`Query::Effects`].
+    Effects {
+        /// Oldest first.
+        effects: Vec<Effect>,
+    },
+    /// To [`Query::Agenda`].
+    Agenda {
+        /// How many may start now.
+        ready: usize,
+        /// How many run.
+        running: usize,
+        /// Milliseconds until the next becomes due.
+        next_due_millis: Option<u64>,
+    },
+}
+
+/// Answers a query; the same function for every store.
+pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
+    match query {
+        Query::ProjectAt { root } => Ok(View::Project {
+            project: reader.project_at(root)?,
+        }),
+        Query::Projects => Ok(View::Projects {
+            projects: reader.projects()?,
+        }),
+        Query::Resolve { project, name } => Ok(View::Resolved {
+            id: resolve(reader, *project, name)?,
+        }),
+        Query::Tasks { filter, limit } => Ok(View::Tasks {
+            tasks: reader.tasks(filter, *limit)?,
+        }),
+        Query::Task { id } => Ok(View::Task {
+            details: Box::new(details(reader, *id)?),
+        }),
+        Query::Status { project, limit } => status(reader, *project, *limit),
+        Query::Session { id } => {
+            let session = reader
+                .session(*id)?
+                .ok_or_else(|| Error::not_found("Session", id))?;
+            Ok(View::Session {
+                session: Box::new(session),
+            })
+        }
+        Query::LiveSessions { project } => Ok(View::Sessions {
+            sessions: reader.live_sessions(*project)?,
+        }),
+        Query::Effects { limit } => Ok(View::Effects {
+            effects: reader.effects(*limit)?,
+        }),
+        Query::Agenda { project, now } => Ok(View::Agenda {
+            ready: reader.ready(*project, 1, now)?.len(),
+            running: reader.running(*project)?.len(),
+            next_due_millis: reader.next_due_millis(*project, now)?,
+        }),
+    }
+}
+
+/// The task that a person means: by whole id, by the end of one, or by key.
+pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<TaskId, Error> {
+    let missing = || Error::not_found("Task", name);
+    let reference = name
+        .parse::<TaskRef>()
+        .map_err(|error| Error::invalid("task id", error.to_string()))?;
+    match reference {
+        TaskRef::Id(id) => {
+            let task = reader.task(id)?.filter(|task| task.project == project);
+            task.map(|task| task.id).ok_or_else(missing)
+        }
+        TaskRef::Key(key) => reader
+            .task_of_key(project, &key)?
+            .map(|task| task.id)
+            .ok_or_else(missing),
+        TaskRef::Suffix(suffix) => {
+            let found = reader.tasks_of_suffix(project, &suffix, 3)?;
+            match found.as_slice() {
+                [] => Err(missing()),
+                [id] => Ok(*id),
+                several => Err(Error::Ambiguous {
+                    name: name.to_owned(),
+                    candidates: several.iter().map(ToString::to_string).collect(),
+                }),
+            }
+        }
+    }
+}
+
+/// The newest task of a chain: the one that speaks for it.
+pub fn chain_tail(reader: &dyn Reader, root: TaskId) -> Result<Option<Task>, Error> {
+    Ok(reader.chain(root)?.pop())
+}
+
+fn blocked_by(reader: &dyn Reader, task: &Task) -> Result<Vec<(TaskId, TaskStatus)>, Error> {
+    let mut waiting = Vec::new();
+    if task.status() != TaskStatus::Pending {
+        return Ok(waiting);
+    }
+    for dependency in dependencies(reader, task)? {
+        if dependency.status() != TaskStatus::Completed {
+            waiting.push((dependency.id, dependency.status()));
+        }
+    }
+    Ok(waiting)
+}
+
+fn dependencies(reader: &dyn Reader, task: &Task) -> Result<Vec<Task>, Error> {
+    let mut found = Vec::new();
+    for root in &task.spec.depends_on {
+        found.extend(chain_tail(reader, *root)?);
+    }
+    Ok(found)
+}
+
+fn view(reader: &dyn Reader, task: Task) -> Result<TaskView, Error> {
+    let session = reader.sessions_of(task.id)?.pop();
+    Ok(TaskView {
+        blocked_by: blocked_by(reader, &task)?,
+        session,
+        task,
+    })
+}
+
+fn details(reader: &dyn Reader, id: TaskId) -> Result<TaskDetails, Error> {
+    let task = reader
+        .task(id)?
+        .ok_or_else(|| Error::not_found("Task", id))?;
+    Ok(TaskDetails {
+        chain: reader.chain(task.chain.root)?,
+        sessions: reader.sessions_of(id)?,
+        dependencies: dependencies(reader, &task)?,
+        dependants: reader.dependants(task.chain.root)?,
+        view: view(reader, task)?,
+    })
+}
+
+fn status(reader: &dyn Reader, project: ProjectId, limit: usize) -> Result<View, Error> {
+    let filter = |statuses: &[TaskStatus]| TaskFilter {
+        project: Some(project),
+        statuses: statuses.to_vec(),
+        newest_first: true,
+        ..TaskFilter::default()
+    };
+    let mut tasks = reader.tasks(&filter(&[TaskStatus::Running]), limit)?;
+    tasks.extend(reader.tasks(&filter(&[TaskStatus::Pending]), limit)?);
+    tasks.extend(reader.tasks(&filter(&[]), limit)?);
+    tasks.sort_by_key(|task| task.id);
+    tasks.dedup_by_key(|task| task.id);
+    let tasks = tasks
+        .into_iter()
+        .map(|task| view(reader, task))
+        .collect::<Result<_, _>>()?;
+    Ok(View::Status {
+        tasks,
+        counts: reader.counts(project)?,
+    })
+}

@@ -1,0 +1,25 @@
+//! One file for each verb. All of them run inside a store's transaction.
+
+mod archive_tasks;
+mod change;
+mod claim;
+mod create_task;
+mod delete_tasks;
+mod external;
+mod register_project;
+mod retry_task;
+mod session;
+mod stop_task;
+mod timeout;
+
+pub(crate) use archive_tasks::archive_tasks;
+pub(crate) use change::Change;
+pub(crate) use claim::{ClaimTerms, claim_next, claim_task};
+pub(crate) use create_task::create_task;
+pub(crate) use delete_tasks::delete_tasks;
+pub(crate) use external::{attach, detach, end_external};
+pub(crate) use register_project::register_project;
+pub(crate) use retry_task::retry_task;
+pub(crate) use session::{advance_session, renew_lease};
+pub(crate) use stop_task::stop_task;
+pub(crate) use timeout::extend_timeout;
