@@ -1,1 +1,10 @@
-//! testkit
+//! What tests and the demo stand on: a scripted model that real agents talk to, small agents that
+//! behave well or badly on purpose, and throw-away git repositories.
+
+#![warn(missing_docs)]
+
+pub mod fake_agents;
+pub mod poll;
+pub mod requirements;
+pub mod scripted_model;
+pub mod temp_repo;
