@@ -8,4 +8,5 @@ pub mod error;
 pub mod event;
 pub mod ports;
 pub mod query;
+pub mod settle;
 mod use_cases;

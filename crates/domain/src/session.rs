@@ -11,7 +11,7 @@ use crate::{
     rejection::Rejected,
     time::{Due, Moment, Timestamp},
     usage::Usage,
-    workspace::WorkspaceRecord,
+    workspace::{ChangedFile, CommitId, WorkspaceRecord},
 };
 
 /// Where a session stands.
@@ -151,19 +151,6 @@ impl SessionResult {
     }
 }
 
-/// One file that a session changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileChange {
-    /// Path inside the workspace; undecodable bytes are replaced.
-    pub path: String,
-    /// `A`, `M`, `D`, `R` or `T`, as git says it.
-    pub status: char,
-    /// Lines added; `None` for binary files.
-    pub insertions: Option<u32>,
-    /// Lines removed; `None` for binary files.
-    pub deletions: Option<u32>,
-}
-
 /// Everything a runner reports at the end. Its file is written before it is applied, and applying
 /// it twice changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,13 +164,13 @@ pub struct Outcome {
     /// The agent's own conversation id.
     pub agent_session: Option<String>,
     /// The commit that holds its work.
-    pub commit: Option<String>,
+    pub commit: Option<CommitId>,
     /// The branch that points there.
     pub branch: Option<String>,
     /// The ref that keeps work that was not finished.
     pub salvage: Option<String>,
     /// What changed against the base.
-    pub changes: Vec<FileChange>,
+    pub changes: Vec<ChangedFile>,
     /// What the gates said.
     pub gates: Vec<GateResult>,
     /// The agent's last words, cut to 4 KiB.

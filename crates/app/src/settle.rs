@@ -1,0 +1,116 @@
+//! The last steps of a session, by its runner or by whoever finds its outcome file: publish the
+//! branch, tell the store. Each step may be repeated.
+
+use domain::{
+    session::{Outcome, Session, SessionCommand, SessionResult},
+    workspace::CommitId,
+};
+
+use crate::{
+    command::{Command, Meta, Output, RecoveryPolicy, Request},
+    error::Error,
+    ports::{
+        store::Store,
+        workspaces::{WorkspaceError, Workspaces},
+    },
+    query::{Query, View},
+};
+
+/// Why a session could not be settled; its outcome file stays and is settled later.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The branch could not be moved.
+    #[error("cannot publish the work of {session}")]
+    Publish {
+        /// Whose work.
+        session: String,
+        /// Why.
+        #[source]
+        source: WorkspaceError,
+    },
+    /// The store did not take it.
+    #[error("the store did not take the outcome of {session}")]
+    Store {
+        /// Whose outcome.
+        session: String,
+        /// Why.
+        #[source]
+        source: Error,
+    },
+}
+
+/// What settling needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Settling<'a> {
+    /// Where sessions are.
+    pub store: &'a dyn Store,
+    /// Where branches are.
+    pub workspaces: &'a dyn Workspaces,
+    /// Who speaks.
+    pub meta: &'a Meta,
+    /// What follows a failure.
+    pub recovery: &'a RecoveryPolicy,
+}
+
+impl Settling<'_> {
+    /// Carries an outcome into the world and the store. A session whose fence is void publishes
+    /// nothing and changes nothing.
+    ///
+    /// The outcome's commit is on the branch before the store says that the task is completed.
+    pub fn settle(&self, session: &Session, outcome: &Outcome) -> Result<Session, SettleError> {
+        let store_error =
+            |source| SettleError::Store { session: session.id.to_string(), source };
+        let current = self.current(session).map_err(store_error)?;
+        if current.status.is_terminal() {
+            return Ok(current);
+        }
+        let workspace = current.workspace.as_ref().filter(|record| record.branch.is_some());
+        if let (Some(workspace), Some(commit), SessionResult::Completed) =
+            (workspace, &outcome.commit, &outcome.result)
+        {
+            self.publish(workspace, commit)
+                .map_err(|source| SettleError::Publish { session: session.id.to_string(), source })?;
+        }
+        self.finish(&current, outcome).map_err(store_error)
+    }
+
+    fn current(&self, session: &Session) -> Result<Session, Error> {
+        match self.store.read(&Query::Session { id: session.id })? {
+            View::Session { session } => Ok(*session),
+            other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// Moves the branch. One that an earlier session of the task left elsewhere is taken over: the
+    /// fence of this session is the valid one.
+    fn publish(
+        &self,
+        workspace: &domain::workspace::WorkspaceRecord,
+        commit: &CommitId,
+    ) -> Result<(), WorkspaceError> {
+        match self.workspaces.publish(workspace, commit, None) {
+            Ok(_) => Ok(()),
+            Err(WorkspaceError::BranchTaken { at, .. }) => {
+                self.workspaces.publish(workspace, commit, Some(&at)).map(|_| ())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn finish(&self, session: &Session, outcome: &Outcome) -> Result<Session, Error> {
+        let reply = self.store.execute(Request {
+            meta: self.meta.clone(),
+            done: vec![],
+            command: Command::Session {
+                session: session.id,
+                fence: session.fence,
+                command: SessionCommand::Finish { outcome: Box::new(outcome.clone()) },
+                recovery: *self.recovery,
+            },
+        })?;
+        match reply.output {
+            Output::Session { session } => Ok(*session),
+            other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
+        }
+    }
+}
