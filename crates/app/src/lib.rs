@@ -8,5 +8,6 @@ pub mod error;
 pub mod event;
 pub mod ports;
 pub mod query;
+pub mod reconcile;
 pub mod settle;
 mod use_cases;

@@ -5,5 +5,6 @@ pub mod clock;
 pub mod folders;
 pub mod gates;
 pub mod processes;
+pub mod runners;
 pub mod store;
 pub mod workspaces;

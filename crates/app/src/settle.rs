@@ -58,18 +58,26 @@ impl Settling<'_> {
     ///
     /// The outcome's commit is on the branch before the store says that the task is completed.
     pub fn settle(&self, session: &Session, outcome: &Outcome) -> Result<Session, SettleError> {
-        let store_error =
-            |source| SettleError::Store { session: session.id.to_string(), source };
+        let store_error = |source| SettleError::Store {
+            session: session.id.to_string(),
+            source,
+        };
         let current = self.current(session).map_err(store_error)?;
         if current.status.is_terminal() {
             return Ok(current);
         }
-        let workspace = current.workspace.as_ref().filter(|record| record.branch.is_some());
+        let workspace = current
+            .workspace
+            .as_ref()
+            .filter(|record| record.branch.is_some());
         if let (Some(workspace), Some(commit), SessionResult::Completed) =
             (workspace, &outcome.commit, &outcome.result)
         {
             self.publish(workspace, commit)
-                .map_err(|source| SettleError::Publish { session: session.id.to_string(), source })?;
+                .map_err(|source| SettleError::Publish {
+                    session: session.id.to_string(),
+                    source,
+                })?;
         }
         self.finish(&current, outcome).map_err(store_error)
     }
@@ -90,9 +98,10 @@ impl Settling<'_> {
     ) -> Result<(), WorkspaceError> {
         match self.workspaces.publish(workspace, commit, None) {
             Ok(_) => Ok(()),
-            Err(WorkspaceError::BranchTaken { at, .. }) => {
-                self.workspaces.publish(workspace, commit, Some(&at)).map(|_| ())
-            }
+            Err(WorkspaceError::BranchTaken { at, .. }) => self
+                .workspaces
+                .publish(workspace, commit, Some(&at))
+                .map(|_| ()),
             Err(error) => Err(error),
         }
     }
@@ -104,7 +113,9 @@ impl Settling<'_> {
             command: Command::Session {
                 session: session.id,
                 fence: session.fence,
-                command: SessionCommand::Finish { outcome: Box::new(outcome.clone()) },
+                command: SessionCommand::Finish {
+                    outcome: Box::new(outcome.clone()),
+                },
                 recovery: *self.recovery,
             },
         })?;

@@ -287,6 +287,10 @@ pub enum SessionCommand {
     Orphan {
         /// What was seen.
         why: String,
+        /// The runner that was seen; another one since then makes the command void.
+        runner: Option<ProcessIdentity>,
+        /// The lease that was seen; a renewal since then makes the command void.
+        lease_until: Moment,
     },
 }
 
@@ -448,7 +452,17 @@ impl Session {
             (_, SessionCommand::Finish { outcome }) => Ok(vec![SessionEvent::Finished {
                 outcome: outcome.clone(),
             }]),
-            (_, SessionCommand::Orphan { why }) => {
+            (
+                _,
+                SessionCommand::Orphan {
+                    why,
+                    runner,
+                    lease_until,
+                },
+            ) => {
+                if *runner != self.runner || *lease_until != self.lease_until {
+                    return Ok(vec![]);
+                }
                 Ok(vec![SessionEvent::Orphaned { why: why.clone() }])
             }
             (S::Verifying, SessionCommand::Verify) => Ok(vec![]),

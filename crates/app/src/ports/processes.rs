@@ -121,6 +121,9 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
     /// left. Returns as soon as the last is gone.
     fn end_session(&self, session: SessionId, grace: Duration) -> Ended;
 
+    /// Kills exactly this process, if it still runs, and waits until it is gone.
+    fn kill(&self, process: &ProcessIdentity);
+
     /// Waits until one of these has ended or the time is over; returns those that have.
     fn wait_any(&self, processes: &[ProcessIdentity], timeout: Duration) -> Vec<ProcessIdentity>;
 }

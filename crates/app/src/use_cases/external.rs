@@ -65,7 +65,7 @@ pub(crate) fn attach(
     })
 }
 
-/// Lets an agent leave; the task stays with whoever is left, or waits for the next.
+/// Lets an agent leave; the task stays with whoever is left, or goes back to the queue.
 pub(crate) fn detach(
     change: &mut Change<'_>,
     id: TaskId,
@@ -74,13 +74,20 @@ pub(crate) fn detach(
     let task = change.task(id)?;
     let session = holder(change, &task, agent, "detach")?;
     let (session_id, fence) = (session.id, session.fence);
-    let task = change.change_task(
+    let mut task = change.change_task(
         task,
         &TaskCommand::Detach {
             session: session_id,
         },
     )?;
     finish(change, session, fence, SessionResult::Stopped)?;
+    if task.sessions().is_empty() {
+        let requeue = TaskCommand::Requeue {
+            fence: task.fence,
+            requeues_max: u32::MAX,
+        };
+        task = change.change_task(task, &requeue)?;
+    }
     Ok(Output::Task {
         task: Box::new(task),
         queue_over: None,

@@ -1,0 +1,15 @@
+//! Talking to runners that are at work.
+
+use std::io;
+
+use domain::id::SessionId;
+
+/// Reaches the runner of a session on this machine.
+pub trait Runners: Send + Sync + std::fmt::Debug {
+    /// Makes the runner renew its lease and hear what is wanted of its session: a stop, another
+    /// deadline. Returns once it has done so.
+    ///
+    /// # Errors
+    /// Where no runner answers within a second.
+    fn poke(&self, session: SessionId) -> io::Result<()>;
+}

@@ -1,0 +1,252 @@
+//! Recovery: finds sessions whose runner is gone and brings them to an end. Takes no input, may
+//! run anywhere at any time, and twice at once.
+//!
+//! A dead runner's outcome file is applied. Without one, what it left running is ended, its work
+//! is salvaged, and its task goes back to the queue under a higher fence: in this order, so that
+//! no second agent starts while the first is alive.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use domain::{
+    id::{ProjectId, SessionId},
+    process::ProcessIdentity,
+    session::{Session, SessionCommand, SessionKind},
+};
+
+use crate::{
+    command::{Command, Meta, RecoveryPolicy, Request},
+    error::Error,
+    ports::{
+        clock::Clock,
+        folders::{Folders, SessionPlace},
+        processes::Processes,
+        runners::Runners,
+        store::Store,
+        workspaces::Workspaces,
+    },
+    query::{Query, View},
+    settle::{SettleError, Settling},
+};
+
+/// What recovery works with.
+#[derive(Debug, Clone)]
+pub struct Reconciler {
+    /// Where sessions are.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Which processes live.
+    pub processes: Arc<dyn Processes>,
+    /// How runners are reached.
+    pub runners: Arc<dyn Runners>,
+    /// Where outcome files are.
+    pub folders: Arc<dyn Folders>,
+    /// Where the work is.
+    pub workspaces: Arc<dyn Workspaces>,
+    /// Who speaks.
+    pub meta: Meta,
+    /// What follows a loss.
+    pub recovery: RecoveryPolicy,
+    /// How long leftovers have after TERM.
+    pub grace: Duration,
+}
+
+/// What was done about a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Its runner had written how it ended; that was applied.
+    Settled(SessionId),
+    /// It was lost: leftovers ended, work salvaged, task requeued.
+    Orphaned {
+        /// The session.
+        session: SessionId,
+        /// What was seen.
+        why: String,
+        /// How many processes it had left behind.
+        leftovers: usize,
+    },
+    /// Something stood in the way; the next run tries again.
+    Stuck {
+        /// The session.
+        session: SessionId,
+        /// What stood in the way.
+        why: String,
+    },
+}
+
+/// Why a session needs recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    Launcher,
+    Runner,
+    Lease,
+}
+
+impl Loss {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Launcher => "whoever claimed it ended before its runner began",
+            Self::Runner => "its runner ended without an outcome",
+            Self::Lease => "its lease was not renewed in time",
+        }
+    }
+}
+
+impl Reconciler {
+    /// Recovers every lost session of a project, or of all.
+    pub fn run(&self, project: Option<ProjectId>) -> Result<Vec<Finding>, Error> {
+        let sessions = match self.store.read(&Query::LiveSessions { project })? {
+            View::Sessions { sessions } => sessions,
+            other => return Err(Error::corrupt(format!("unexpected answer {other:?}"))),
+        };
+        let mut findings = Vec::new();
+        for session in &sessions {
+            if let Some(loss) = self.loss(session) {
+                findings.push(self.recover(session, loss));
+            }
+        }
+        Ok(findings)
+    }
+
+    fn loss(&self, session: &Session) -> Option<Loss> {
+        let now = self.clock.now().moment;
+        let lease_ended =
+            now.boot != session.lease_until.boot || now.millis >= session.lease_until.millis;
+        if session.kind == SessionKind::External {
+            return lease_ended.then_some(Loss::Lease);
+        }
+        match &session.runner {
+            Some(runner) if !self.processes.is_alive(runner) => Some(Loss::Runner),
+            None if !self.processes.is_alive(&session.launcher) => Some(Loss::Launcher),
+            // A machine that slept wakes up with every lease ended: a runner that answers renews.
+            Some(_) => {
+                let lost = lease_ended && self.runners.poke(session.id).is_err();
+                lost.then_some(Loss::Lease)
+            }
+            None => lease_ended.then_some(Loss::Lease),
+        }
+    }
+
+    fn recover(&self, session: &Session, loss: Loss) -> Finding {
+        let stuck = |why: String| Finding::Stuck {
+            session: session.id,
+            why,
+        };
+        if session.kind == SessionKind::External {
+            return match self.orphan(session, loss) {
+                Ok(()) => self.orphaned(session, loss, 0),
+                Err(error) => stuck(error.to_string()),
+            };
+        }
+        let root = match self.root(session.project) {
+            Ok(root) => root,
+            Err(error) => return stuck(error.to_string()),
+        };
+        let place = SessionPlace {
+            root,
+            task: session.task,
+            session: session.id,
+        };
+        let leftovers = match self.end_processes(session, loss) {
+            Ok(leftovers) => leftovers,
+            Err(left) => return stuck(format!("processes that cannot be ended: {left:?}")),
+        };
+        // A file that is not whole was never settled by anyone: the work is done again.
+        if let Ok(Some(outcome)) = self.folders.read_outcome(&place) {
+            return match self.settling().settle(session, &outcome) {
+                Ok(_) => {
+                    self.remove_workspace(session);
+                    Finding::Settled(session.id)
+                }
+                Err(error) => stuck(describe(&error)),
+            };
+        }
+        if let Some(workspace) = &session.workspace {
+            if let Err(error) = self.workspaces.salvage(workspace, session.id) {
+                return stuck(error.to_string());
+            }
+        }
+        match self.orphan(session, loss) {
+            Ok(()) => {
+                self.remove_workspace(session);
+                self.orphaned(session, loss, leftovers)
+            }
+            Err(error) => stuck(error.to_string()),
+        }
+    }
+
+    fn orphaned(&self, session: &Session, loss: Loss, leftovers: usize) -> Finding {
+        Finding::Orphaned {
+            session: session.id,
+            why: loss.describe().to_owned(),
+            leftovers,
+        }
+    }
+
+    fn settling(&self) -> Settling<'_> {
+        Settling {
+            store: &*self.store,
+            workspaces: &*self.workspaces,
+            meta: &self.meta,
+            recovery: &self.recovery,
+        }
+    }
+
+    /// Ends what is left of a session, its silent runner included.
+    fn end_processes(&self, session: &Session, loss: Loss) -> Result<usize, Vec<ProcessIdentity>> {
+        if loss == Loss::Lease {
+            if let Some(runner) = &session.runner {
+                self.processes.kill(runner);
+            }
+        }
+        let ended = self.processes.end_session(session.id, self.grace);
+        if ended.left.is_empty() {
+            Ok(ended.obeyed + ended.killed)
+        } else {
+            Err(ended.left)
+        }
+    }
+
+    fn orphan(&self, session: &Session, loss: Loss) -> Result<(), Error> {
+        let request = Request {
+            meta: self.meta.clone(),
+            done: vec![],
+            command: Command::Session {
+                session: session.id,
+                fence: session.fence,
+                command: SessionCommand::Orphan {
+                    why: loss.describe().to_owned(),
+                    runner: session.runner.clone(),
+                    lease_until: session.lease_until.clone(),
+                },
+                recovery: self.recovery,
+            },
+        };
+        self.store.execute(request).map(|_| ())
+    }
+
+    /// A workspace that cannot be removed now stays behind and harms nobody: its work is kept.
+    fn remove_workspace(&self, session: &Session) {
+        if let Some(workspace) = &session.workspace {
+            drop(self.workspaces.remove(workspace, session.id));
+        }
+    }
+
+    fn root(&self, project: ProjectId) -> Result<PathBuf, Error> {
+        match self.store.read(&Query::Projects)? {
+            View::Projects { projects } => projects
+                .into_iter()
+                .find(|known| known.id == project)
+                .map(|known| PathBuf::from(known.root))
+                .ok_or_else(|| Error::not_found("Project", project)),
+            other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
+        }
+    }
+}
+
+fn describe(error: &SettleError) -> String {
+    let cause = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    format!("{error}: {cause}")
+}
