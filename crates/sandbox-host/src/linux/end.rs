@@ -1,0 +1,318 @@
+//! Ends every process of a session.
+
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
+
+use app::ports::processes::Ended;
+use domain::process::ProcessIdentity;
+use rustix::process::Signal;
+
+use super::{
+    census::Census,
+    cgroup::SessionCgroup,
+    deadline::Deadline,
+    handle::{Handle, is_running, wait_readable},
+    host::Machine,
+    table::{Process, own_line},
+};
+
+/// How long newcomers may stay unnoticed while the others take their time to obey.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The longest pause between two looks.
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(200);
+
+/// How long processes that were killed may take to go: one that waits for a disk can take longer,
+/// and is then reported as left.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many looks in a row have to find nobody: one alone may miss a process that was being made
+/// by another which was gone when its own turn came.
+const EMPTY_LOOKS: usize = 2;
+
+/// Handles that are kept open at once; of more processes each look tells what became of them.
+const HANDLES_MAX: usize = 256;
+
+/// Ends the session: TERM, up to `grace`, then KILL until none is left. Its control group is
+/// removed when it is empty.
+pub(crate) fn end(census: Census<'_>, grace: Duration) -> Ended {
+    let group = census
+        .machine
+        .cgroup_of(census.session)
+        .filter(SessionCgroup::exists);
+    let mut ending = Ending {
+        census,
+        group,
+        roll: Roll::new(census.machine),
+    };
+    let all_obeyed = !grace.is_zero() && ending.ask(Deadline::after(grace));
+    if !all_obeyed {
+        ending.force(Deadline::after(KILL_PATIENCE));
+    }
+    census.machine.children.reap_orphans();
+    if let Some(group) = &ending.group {
+        group.remove();
+    }
+    ending.roll.sum()
+}
+
+struct Ending<'a> {
+    census: Census<'a>,
+    group: Option<SessionCgroup>,
+    roll: Roll<'a>,
+}
+
+impl<'a> Ending<'a> {
+    /// Asks everyone to end; `true` if all did.
+    fn ask(&mut self, deadline: Deadline) -> bool {
+        let mut pause = LOOK_AGAIN;
+        let mut empty = 0;
+        loop {
+            if self.look(Roll::terminate) == 0 {
+                empty += 1;
+                if empty == EMPTY_LOOKS {
+                    return true;
+                }
+                continue;
+            }
+            empty = 0;
+            if deadline.has_passed() {
+                return false;
+            }
+            self.roll.wait_for_all(pause.min(deadline.remaining()));
+            pause = (pause * 2).min(LOOK_AGAIN_MAX);
+        }
+    }
+
+    /// Kills until nobody is left, first stopping everyone, so that nobody makes another or
+    /// becomes an orphan meanwhile.
+    fn force(&mut self, deadline: Deadline) {
+        self.roll.condemn();
+        loop {
+            let before = self.roll.stopped;
+            self.look(Roll::stop);
+            if self.roll.stopped == before || deadline.has_passed() {
+                break;
+            }
+        }
+        let mut empty = 0;
+        while empty < EMPTY_LOOKS && !deadline.has_passed() {
+            self.kill_group();
+            if self.look(Roll::kill) == 0 {
+                empty += 1;
+            } else {
+                empty = 0;
+                self.roll
+                    .wait_for_all(LOOK_AGAIN_MAX.min(deadline.remaining()));
+            }
+        }
+    }
+
+    /// Looks for members and does something to each as it is found; says how many there are that
+    /// can be signalled.
+    fn look(&mut self, act: fn(&mut Roll<'a>, &Process)) -> usize {
+        let known = self.roll.pids();
+        let mut count = 0;
+        let roll = &mut self.roll;
+        self.census.take(&known, |process| {
+            act(roll, process);
+            count += usize::from(!roll.is_refused(process.pid));
+        });
+        count
+    }
+
+    /// Kills the whole group at once, unless we are in it ourselves.
+    fn kill_group(&self) {
+        let Some(group) = &self.group else { return };
+        let pids = group.pids();
+        if !own_line().iter().any(|pid| pids.contains(pid)) {
+            // Where this fails the members are killed one by one.
+            drop(group.kill());
+        }
+    }
+}
+
+/// Everyone who was found so far.
+struct Roll<'a> {
+    machine: &'a Machine,
+    members: HashMap<u32, Member>,
+    /// Members that gave their number to a later one.
+    former: Vec<Member>,
+    handles: usize,
+    /// More than there may be open handles of.
+    crowded: bool,
+    stopped: usize,
+    condemned: bool,
+}
+
+struct Member {
+    identity: ProcessIdentity,
+    handle: Option<Handle>,
+    asked: bool,
+    stopped: bool,
+    /// Was there when the killing began, or came later.
+    killed: bool,
+    /// The system does not let us signal it.
+    refused: bool,
+}
+
+impl<'a> Roll<'a> {
+    fn new(machine: &'a Machine) -> Self {
+        Self {
+            machine,
+            members: HashMap::new(),
+            former: Vec::new(),
+            handles: 0,
+            crowded: false,
+            stopped: 0,
+            condemned: false,
+        }
+    }
+
+    fn terminate(&mut self, process: &Process) {
+        let is_stopped = process.is_stopped();
+        let Some(member) = self.meet(process).filter(|member| !member.asked) else {
+            return;
+        };
+        member.asked = true;
+        member.send(Signal::TERM);
+        if is_stopped {
+            member.send(Signal::CONT);
+        }
+    }
+
+    fn stop(&mut self, process: &Process) {
+        let Some(member) = self.meet(process).filter(|member| !member.stopped) else {
+            return;
+        };
+        member.stopped = true;
+        member.send(Signal::STOP);
+        self.stopped += 1;
+    }
+
+    fn kill(&mut self, process: &Process) {
+        if let Some(member) = self.meet(process) {
+            member.send(Signal::KILL);
+        }
+    }
+
+    /// The member that this process is, new or known; `None` if it has gone already.
+    fn meet(&mut self, process: &Process) -> Option<&mut Member> {
+        let identity = process.identity(&self.machine.boot);
+        let known = self
+            .members
+            .get(&process.pid)
+            .is_some_and(|m| m.identity == identity);
+        if !known {
+            if let Some(former) = self.members.remove(&process.pid) {
+                self.former.push(former);
+            }
+            let opened = Handle::open(&identity, &self.machine.boot);
+            let refused = opened.is_err();
+            let handle = opened.ok().flatten();
+            self.handles += usize::from(handle.is_some());
+            let killed = self.condemned && handle.is_some();
+            let member = Member {
+                identity,
+                handle,
+                asked: false,
+                stopped: false,
+                killed,
+                refused,
+            };
+            self.members.insert(process.pid, member);
+        }
+        if self.handles > HANDLES_MAX {
+            self.close_some(process.pid);
+        }
+        let member = self.members.get_mut(&process.pid)?;
+        if member.handle.is_none() && !member.refused {
+            member.handle = Handle::open(&member.identity, &self.machine.boot)
+                .ok()
+                .flatten();
+            self.handles += usize::from(member.handle.is_some());
+        }
+        Some(member)
+    }
+
+    /// Closes the handles of all but one; they are opened again when they are needed.
+    fn close_some(&mut self, keep: u32) {
+        for (_, member) in self.members.iter_mut().filter(|(pid, _)| **pid != keep) {
+            member.handle = None;
+        }
+        self.handles = 1;
+        self.crowded = true;
+    }
+
+    /// From here on everyone who is left counts as killed.
+    fn condemn(&mut self) {
+        self.condemned = true;
+        for member in self.members.values_mut() {
+            member.killed = is_running(&member.identity, &self.machine.boot);
+        }
+    }
+
+    fn pids(&self) -> HashSet<u32> {
+        let alive = |m: &&Member| is_running(&m.identity, &self.machine.boot);
+        self.members
+            .values()
+            .filter(alive)
+            .map(|member| member.identity.pid)
+            .collect()
+    }
+
+    fn is_refused(&self, pid: u32) -> bool {
+        self.members.get(&pid).is_some_and(|member| member.refused)
+    }
+
+    /// Waits until everyone has gone of whom a handle is open, or the time is over.
+    fn wait_for_all(&self, timeout: Duration) {
+        let deadline = Deadline::after(timeout);
+        let waited = self.members.values().filter(|member| !member.refused);
+        let mut fds: Vec<BorrowedFd<'_>> = waited
+            .filter_map(|member| member.handle.as_ref())
+            .map(AsFd::as_fd)
+            .collect();
+        while !fds.is_empty() {
+            let Ok(ended) = wait_readable(&fds, deadline) else {
+                return;
+            };
+            let before = fds.len();
+            let mut ended = ended.into_iter();
+            fds.retain(|_| ended.next() != Some(true));
+            if fds.len() == before {
+                return;
+            }
+        }
+        if self.crowded {
+            // Some of them are only seen by looking, which must not fill the time.
+            drop(wait_readable(&[], Deadline::after(timeout.min(LOOK_AGAIN))));
+        }
+    }
+
+    fn sum(self) -> Ended {
+        let mut sum = Ended::default();
+        for member in self.members.into_values().chain(self.former) {
+            if is_running(&member.identity, &self.machine.boot) {
+                sum.left.push(member.identity);
+            } else if member.killed {
+                sum.killed += 1;
+            } else {
+                sum.obeyed += 1;
+            }
+        }
+        sum
+    }
+}
+
+impl Member {
+    fn send(&mut self, signal: Signal) {
+        self.refused |= self
+            .handle
+            .as_ref()
+            .is_some_and(|handle| handle.signal(signal).is_err());
+    }
+}

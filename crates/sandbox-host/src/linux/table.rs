@@ -1,0 +1,210 @@
+//! The process table: what `/proc` says of one process or of all.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+};
+
+use app::ports::processes::SESSION_MARKER;
+use domain::{id::SessionId, process::ProcessIdentity, time::BootId};
+
+/// The kernel's flag of a thread of its own (`PF_KTHREAD`).
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// One line of `/proc/PID/stat`, as far as it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) state: u8,
+    pub(crate) parent: u32,
+    pub(crate) group: u32,
+    pub(crate) session: u32,
+    pub(crate) threads: u32,
+    pub(crate) start_ticks: u64,
+    kernel: bool,
+}
+
+/// Whose session marker a process carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// That of the session which is asked about.
+    Own,
+    /// That of another session.
+    Other,
+    /// None, or the environment cannot be read.
+    None,
+}
+
+impl Process {
+    /// What the table says of this number now, zombies included.
+    pub(crate) fn read(pid: u32) -> Option<Self> {
+        Self::parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Parses a line whose second field, the name, may hold spaces, parentheses and newlines: the
+    /// fields that count follow the last closing parenthesis.
+    fn parse(pid: u32, line: &[u8]) -> Option<Self> {
+        let name_end = line.iter().rposition(|&byte| byte == b')')?;
+        let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        let small = |index: usize| number(index).and_then(|value| u32::try_from(value).ok());
+        Some(Self {
+            pid,
+            state: *fields.first()?.as_bytes().first()?,
+            parent: small(1)?,
+            group: small(2).unwrap_or(0),
+            session: small(3).unwrap_or(0),
+            threads: small(17)?,
+            start_ticks: number(19)?,
+            kernel: number(6)? & KERNEL_THREAD != 0,
+        })
+    }
+
+    /// Whether it still runs. A process whose first thread has ended while others go on is shown
+    /// as a zombie, but runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.has_dead_leader() || self.threads > 1
+    }
+
+    /// Whether it is stopped by a signal.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state == b'T'
+    }
+
+    fn has_dead_leader(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// How it can be recognised later.
+    pub(crate) fn identity(&self, boot: &BootId) -> ProcessIdentity {
+        ProcessIdentity {
+            pid: self.pid,
+            start_ticks: self.start_ticks,
+            boot: boot.clone(),
+        }
+    }
+
+    /// Whose marker it carries. `wanted` is [`marker_entry`] of the session asked about.
+    pub(crate) fn mark(&self, wanted: &[u8], scratch: &mut Vec<u8>) -> Mark {
+        let pid = self.pid;
+        if !self.has_dead_leader() {
+            return mark_in(&format!("/proc/{pid}/environ"), wanted, scratch);
+        }
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            return Mark::None;
+        };
+        tasks
+            .flatten()
+            .map(|task| task.path().join("environ"))
+            .map(|path| mark_in(&path.to_string_lossy(), wanted, scratch))
+            .find(|mark| *mark != Mark::None)
+            .unwrap_or(Mark::None)
+    }
+}
+
+/// The environment entry that every process of a session carries.
+pub(crate) fn marker_entry(session: SessionId) -> Vec<u8> {
+    format!("{SESSION_MARKER}={session}").into_bytes()
+}
+
+fn mark_in(path: &str, wanted: &[u8], scratch: &mut Vec<u8>) -> Mark {
+    scratch.clear();
+    // What was read before an error counts: a process may go, or change its image, meanwhile.
+    let Ok(mut file) = File::open(path) else {
+        return Mark::None;
+    };
+    drop(file.read_to_end(scratch));
+    let mut mark = Mark::None;
+    for entry in scratch.split(|&byte| byte == 0) {
+        if entry == wanted {
+            return Mark::Own;
+        }
+        let value = entry.strip_prefix(SESSION_MARKER.as_bytes());
+        if value.is_some_and(|value| value.starts_with(b"=")) {
+            mark = Mark::Other;
+        }
+    }
+    mark
+}
+
+/// Calls `visit` for every living process that is not the kernel's own, while it is being read.
+pub(crate) fn for_each_living(mut visit: impl FnMut(Process)) {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        if let Some(process) = Process::read(pid)
+            && process.is_alive()
+            && !process.kernel
+        {
+            visit(process);
+        }
+    }
+}
+
+/// This process and everything above it, up to the first that cannot be seen.
+pub(crate) fn own_line() -> Vec<u32> {
+    let mut line = vec![std::process::id()];
+    while let Some(process) = line.last().and_then(|&pid| Process::read(pid)) {
+        if process.parent == 0 || line.contains(&process.parent) {
+            break;
+        }
+        line.push(process.parent);
+    }
+    line
+}
+
+/// Which run of the kernel this is.
+pub(crate) fn read_boot_id() -> io::Result<BootId> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BootId(text.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAIL: &str = "4194560 10 0 0 0 1 2 0 0 20 0 3 0 4242 100 200 18446744073709551615";
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let line = format!("77 (a) S 1 (b\n) R 5 6 7 0 -1 {TAIL}");
+        let process = Process::parse(77, line.as_bytes()).unwrap();
+        assert_eq!((process.state, process.parent, process.group), (b'R', 5, 6));
+        assert_eq!(
+            (process.session, process.threads, process.start_ticks),
+            (7, 3, 4242)
+        );
+        assert!(!process.kernel);
+    }
+
+    #[test]
+    fn a_zombie_is_dead_unless_threads_of_it_go_on() {
+        let line =
+            |threads: u32| format!("9 (x) Z 1 9 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 5");
+        assert!(!Process::parse(9, line(1).as_bytes()).unwrap().is_alive());
+        assert!(Process::parse(9, line(2).as_bytes()).unwrap().is_alive());
+    }
+
+    #[test]
+    fn half_a_line_is_no_process() {
+        for line in ["", "9", "9 (x", "9 (x)", "9 (x) S 1 2"] {
+            assert_eq!(Process::parse(9, line.as_bytes()), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_first_in_its_own_line() {
+        let line = own_line();
+        assert_eq!(line[0], std::process::id());
+        assert!(line.len() > 1, "{line:?}");
+    }
+}
