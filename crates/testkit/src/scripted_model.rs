@@ -43,15 +43,20 @@
 //!
 //! Faults are `status` (with `status`, `retry_after_s`, `retry_after_ms`, `message`, `code`),
 //! `drop-before`, `drop-mid-stream`, `malformed` and `unfinished`; each strikes `times` times (1)
-//! in every conversation, or `"always"`. A tool may have `raw_arguments`, a string sent as it is,
+//! in every conversation, or `"always"`. An `unfinished` answer stays in the conversation, so the
+//! next call plays the next turn. A tool may have `raw_arguments`, a string sent as it is,
 //! instead of `arguments`.
 //!
 //! In texts and arguments `{{cwd}}` is the working directory that the agent names in its system
 //! prompt, `{{prompt}}` the matched message and `{{session}}` the conversation. Other braces stay.
+//!
+//! When `OpenCode` compacts a conversation it asks for a summary, which plays the next turn of the
+//! same script, and goes on with a prompt of its own, which needs a script of its own.
 
 mod conversation;
 mod opencode;
 mod player;
+mod reading;
 mod recording;
 mod reply;
 mod scenario;
@@ -69,10 +74,10 @@ use tokio::sync::oneshot;
 
 pub use self::{
     opencode::{OPENCODE_VERSION, isolated_env, opencode_config},
+    reading::ScenarioError,
     recording::{Answer, RecordedRequest},
     scenario::{
-        Against, Always, Fault, Needles, PastEnd, Scenario, ScenarioError, Script, Times, ToolCall,
-        Turn, Usage,
+        Against, Always, Fault, Needles, PastEnd, Scenario, Script, Times, ToolCall, Turn, Usage,
     },
 };
 
@@ -91,7 +96,7 @@ impl ScriptedModel {
     /// Plays `scenario` at a free port of 127.0.0.1. It listens when this returns.
     ///
     /// # Errors
-    /// If no port or thread is to be had.
+    /// If no port or thread is to be had, or [`Scenario::checked`] refuses the scenario.
     pub fn start(scenario: Scenario) -> io::Result<Self> {
         Self::start_at(scenario, 0)
     }
@@ -99,8 +104,11 @@ impl ScriptedModel {
     /// Plays `scenario` at this port of 127.0.0.1; 0 is any free one.
     ///
     /// # Errors
-    /// If the port is taken.
+    /// As [`ScriptedModel::start`], and if the port is taken.
     pub fn start_at(scenario: Scenario, port: u16) -> io::Result<Self> {
+        let scenario = scenario
+            .checked()
+            .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
