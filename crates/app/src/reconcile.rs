@@ -208,6 +208,11 @@ impl Reconciler {
     }
 
     fn orphan(&self, session: &Session, loss: Loss) -> Result<(), Error> {
+        self.give_up(session, loss.describe())
+    }
+
+    /// Sends the task of a session back to the queue. Nothing of the session may live any more.
+    pub fn give_up(&self, session: &Session, why: &str) -> Result<(), Error> {
         let request = Request {
             meta: self.meta.clone(),
             done: vec![],
@@ -215,7 +220,7 @@ impl Reconciler {
                 session: session.id,
                 fence: session.fence,
                 command: SessionCommand::Orphan {
-                    why: loss.describe().to_owned(),
+                    why: why.to_owned(),
                     runner: session.runner.clone(),
                     lease_until: session.lease_until.clone(),
                 },

@@ -1,0 +1,13 @@
+//! The daemon: owns the store's writer, answers on a socket beside it, and starts what is ready.
+//! Agents do not need it: they belong to their runners and outlive it.
+
+mod bell;
+mod lock;
+mod scheduler;
+mod server;
+pub(crate) mod wire;
+
+pub(crate) use lock::{DaemonLock, LockError};
+pub(crate) use scheduler::{Scheduler, Terms};
+pub(crate) use server::Server;
+pub(crate) use bell::Bell;

@@ -1,0 +1,206 @@
+//! Starts what is ready, as soon as it is, and recovers what is lost.
+
+use std::{collections::HashSet, fmt, sync::Arc, thread, time::Duration};
+
+use app::{
+    command::{Command, Meta, Output, Request},
+    error::Error,
+    ports::{
+        clock::Clock,
+        processes::Processes,
+        store::Store,
+    },
+    query::{Query, View},
+    reconcile::{Finding, Reconciler},
+};
+use domain::{
+    id::{ProjectId, SessionId},
+    plan::Policy,
+    process::ProcessIdentity,
+    project::Project,
+    session::Session,
+    task::Task,
+};
+
+use super::bell::{Bell, Heard};
+
+/// The longest silence: a safety net for commits of processes that do not ask the daemon.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The terms under which a project's tasks are started.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// Its limits.
+    pub(crate) policy: Policy,
+    /// How long a session may stay silent.
+    pub(crate) lease_millis: u64,
+}
+
+/// What the scheduler asks of the rest of the program.
+pub(crate) trait Hands: Send + Sync + fmt::Debug {
+    /// The terms of a project, from its configuration as it is now.
+    fn terms(&self, project: &Project) -> Result<Terms, String>;
+    /// Starts a runner.
+    fn launch(&self, project: &Project, session: &Session, task: &Task) -> Result<ProcessIdentity, String>;
+    /// Brings the images of tasks up to date and does what else is due now and then.
+    fn keep_house(&self);
+    /// Says something to whoever watches the daemon.
+    fn say(&self, line: &str);
+    /// Says that something is wrong.
+    fn warn(&self, line: &str);
+}
+
+/// The daemon's one loop.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) processes: Arc<dyn Processes>,
+    pub(crate) reconciler: Reconciler,
+    pub(crate) hands: Arc<dyn Hands>,
+    pub(crate) meta: Meta,
+    pub(crate) bell: Arc<Bell>,
+}
+
+impl Scheduler {
+    /// Works until the bell is closed.
+    pub(crate) fn run(&self) {
+        let mut heard = 0;
+        let mut told = HashSet::new();
+        self.watch_runners();
+        loop {
+            let pause = self.turn(&mut told).unwrap_or_else(|error| {
+                self.hands.warn(&error.to_string());
+                LOOK_AGAIN
+            });
+            match self.bell.wait(heard, pause) {
+                Heard::Ring(rings) => heard = rings,
+                Heard::Silence => {}
+                Heard::Closed => return,
+            }
+        }
+    }
+
+    /// One look at everything; answers how long nothing is due.
+    fn turn(&self, told: &mut HashSet<SessionId>) -> Result<Duration, Error> {
+        for finding in self.reconciler.run(None)? {
+            self.report(&finding, told);
+        }
+        let mut pause = LOOK_AGAIN;
+        for project in self.projects()? {
+            if let Some(due) = self.start_ready(&project)? {
+                pause = pause.min(due);
+            }
+        }
+        self.hands.keep_house();
+        Ok(pause)
+    }
+
+    fn report(&self, finding: &Finding, told: &mut HashSet<SessionId>) {
+        match finding {
+            Finding::Settled(session) => {
+                self.hands.say(&format!("Recovered {session}: its outcome was applied"));
+            }
+            Finding::Orphaned { session, why, leftovers } => self.hands.say(&format!(
+                "Recovered {session}: {why}; {leftovers} processes ended, task requeued"
+            )),
+            Finding::Stuck { session, why } => {
+                if told.insert(*session) {
+                    self.hands.warn(&format!("Cannot recover {session} yet: {why}"));
+                }
+            }
+        }
+    }
+
+    fn projects(&self) -> Result<Vec<Project>, Error> {
+        match self.store.read(&Query::Projects)? {
+            View::Projects { projects } => Ok(projects),
+            other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    /// Starts what a project's limits allow; answers when its next task becomes due.
+    fn start_ready(&self, project: &Project) -> Result<Option<Duration>, Error> {
+        let (ready, next_due) = self.agenda(project.id)?;
+        if ready > 0 {
+            match self.hands.terms(project) {
+                Ok(terms) => self.claim(project, &terms)?,
+                Err(why) => self.hands.warn(&format!("Nothing started in {}: {why}", project.root)),
+            }
+        }
+        Ok(next_due.map(Duration::from_millis))
+    }
+
+    fn agenda(&self, project: ProjectId) -> Result<(usize, Option<u64>), Error> {
+        let query = Query::Agenda { project: Some(project), now: self.clock.now() };
+        match self.store.read(&query)? {
+            View::Agenda { ready, next_due_millis, .. } => Ok((ready, next_due_millis)),
+            other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
+        }
+    }
+
+    fn claim(&self, project: &Project, terms: &Terms) -> Result<(), Error> {
+        let reply = self.store.execute(Request {
+            meta: self.meta.clone(),
+            done: vec![],
+            command: Command::Claim {
+                project: Some(project.id),
+                task: None,
+                policy: terms.policy.clone(),
+                launcher: self.processes.own_identity(),
+                lease_millis: terms.lease_millis,
+            },
+        })?;
+        let Output::Claimed { claims, .. } = reply.output else {
+            return Err(Error::corrupt(format!("unexpected answer {:?}", reply.output)));
+        };
+        for (session, task) in &claims {
+            match self.hands.launch(project, session, task) {
+                Ok(runner) => self.hands.say(&format!(
+                    "Launched task {} (PID: {}, agent: {})",
+                    task.id, runner.pid, session.agent
+                )),
+                Err(why) => {
+                    self.hands.warn(&format!("Cannot start a runner for {}: {why}", task.id));
+                    self.reconciler.give_up(session, &format!("its runner did not start: {why}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rings as soon as a runner's process ends, whatever ended it.
+    fn watch_runners(&self) {
+        let (store, processes, bell) =
+            (Arc::clone(&self.store), Arc::clone(&self.processes), Arc::clone(&self.bell));
+        let watch = move || {
+            let mut heard = 0;
+            while !bell.is_closed() {
+                let runners = living_runners(&*store, &*processes);
+                if runners.is_empty() {
+                    if let Heard::Ring(rings) = bell.wait(heard, LOOK_AGAIN) {
+                        heard = rings;
+                    }
+                } else if !processes.wait_any(&runners, Duration::from_secs(1)).is_empty() {
+                    bell.ring();
+                    thread::park_timeout(Duration::from_millis(50));
+                }
+            }
+        };
+        if thread::Builder::new().name("watch".to_owned()).spawn(watch).is_err() {
+            self.hands.warn("runners are not watched: no thread; lost ones are found every 5 s");
+        }
+    }
+}
+
+/// The dead ones are the reconciler's business, and would end every wait at once.
+fn living_runners(store: &dyn Store, processes: &dyn Processes) -> Vec<ProcessIdentity> {
+    match store.read(&Query::LiveSessions { project: None }) {
+        Ok(View::Sessions { sessions }) => sessions
+            .into_iter()
+            .filter_map(|session| session.runner)
+            .filter(|runner| processes.is_alive(runner))
+            .collect(),
+        Ok(_) | Err(_) => vec![],
+    }
+}
