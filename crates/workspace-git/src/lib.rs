@@ -1,1 +1,192 @@
-//! workspace-git
+//! The [`Workspaces`] port over the `git` command line: worktrees of sessions outside the
+//! repository, finished work on branches, everything else on salvage references, and merging.
+//!
+//! Git does what needs git's knowledge; what a killed git may leave half done is recognised and
+//! repaired here. The user's checkout, index, stash and HEAD are never written, except that
+//! merging updates a clean checkout of the target.
+
+#![warn(missing_docs)]
+
+mod changes;
+mod checkout;
+mod combine;
+mod commit;
+mod git;
+mod inventory;
+mod layout;
+mod merge;
+mod names;
+mod prepare;
+mod process;
+mod remove;
+mod repository;
+mod salvage;
+mod snapshot;
+mod worktree;
+
+use std::path::{Path, PathBuf};
+
+use app::ports::workspaces::{
+    Authorship, Committed, Diff, Inventory, Merged, PrepareRequest, Published, Removed, Salvage,
+    Target, WorkspaceError, Workspaces,
+};
+use domain::{
+    id::SessionId,
+    workspace::{CommitId, WorkspaceMode, WorkspaceRecord},
+};
+
+pub use crate::git::Settings;
+use crate::{
+    git::Git,
+    layout::{Layout, sessions_in},
+    repository::{Located, Repository},
+    worktree::Worktree,
+};
+
+/// Workspaces by git.
+#[derive(Debug)]
+pub struct GitWorkspaces {
+    git: Git,
+    layout: Layout,
+}
+
+impl GitWorkspaces {
+    /// Runs nothing yet: git is looked for when it is first needed.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let layout = Layout::new(settings.state_directory.clone());
+        Self {
+            git: Git::new(settings),
+            layout,
+        }
+    }
+
+    /// The repository and the start of a worktree; `None` for the other modes.
+    fn parts<'a>(
+        &'a self,
+        record: &'a WorkspaceRecord,
+    ) -> Result<Option<(Repository<'a>, &'a CommitId)>, WorkspaceError> {
+        let (Some(common), Some(start)) = (&record.repository, &record.start) else {
+            return Ok(None);
+        };
+        self.git.require()?;
+        Ok(Some((
+            Repository {
+                git: &self.git,
+                common: common.clone(),
+            },
+            start,
+        )))
+    }
+}
+
+impl Workspaces for GitWorkspaces {
+    fn default_mode(&self, project: &Path) -> Result<WorkspaceMode, WorkspaceError> {
+        let real = std::fs::canonicalize(project).map_err(repository::io_error("find", project))?;
+        if !real
+            .ancestors()
+            .any(|directory| directory.join(".git").exists())
+        {
+            return Ok(WorkspaceMode::Folder);
+        }
+        match Located::find(&self.git, &real) {
+            Ok(located) => located.target(None).map(|_| WorkspaceMode::Worktree),
+            Err(WorkspaceError::NotARepository { .. }) => Ok(WorkspaceMode::Folder),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn target(&self, project: &Path, configured: Option<&str>) -> Result<Target, WorkspaceError> {
+        Located::find(&self.git, project)?.target(configured)
+    }
+
+    fn prepare(&self, request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError> {
+        prepare::prepare(&self.git, &self.layout, request)
+    }
+
+    fn commit(
+        &self,
+        workspace: &WorkspaceRecord,
+        authorship: &Authorship,
+    ) -> Result<Option<Committed>, WorkspaceError> {
+        let Some((repository, start)) = self.parts(workspace)? else {
+            return Ok(None);
+        };
+        commit::commit(&self.layout, &repository, workspace, start, authorship).map(Some)
+    }
+
+    fn publish(
+        &self,
+        workspace: &WorkspaceRecord,
+        commit: &CommitId,
+        expected: Option<&CommitId>,
+    ) -> Result<Published, WorkspaceError> {
+        let parts = self.parts(workspace)?;
+        let (Some((repository, _)), Some(branch)) = (parts, &workspace.branch) else {
+            return Err(WorkspaceError::NotARepository {
+                path: workspace.path.clone(),
+            });
+        };
+        commit::publish(&repository, branch, commit, expected)
+    }
+
+    fn salvage(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<Option<Salvage>, WorkspaceError> {
+        let Some((repository, start)) = self.parts(workspace)? else {
+            return Ok(None);
+        };
+        let worktree = Worktree::at(&repository, &workspace.path)?;
+        if worktree.is_half_made() {
+            return Ok(None);
+        }
+        salvage::salvage(&self.layout, &worktree, start, session)
+    }
+
+    fn remove(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<Removed, WorkspaceError> {
+        remove::remove(&self.git, &self.layout, workspace, session)
+    }
+
+    fn discard_folder(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<(), WorkspaceError> {
+        remove::discard_folder(&self.layout, workspace, session)
+    }
+
+    fn diff(
+        &self,
+        project: &Path,
+        base: &CommitId,
+        tip: &CommitId,
+        patch_bytes_max: usize,
+    ) -> Result<Diff, WorkspaceError> {
+        let located = Located::find(&self.git, project)?;
+        changes::diff(&located.repository, base, tip, patch_bytes_max)
+    }
+
+    fn merge(
+        &self,
+        project: &Path,
+        branch: &str,
+        target: Option<&str>,
+    ) -> Result<Merged, WorkspaceError> {
+        merge::merge(&self.git, &self.layout, project, branch, target)
+    }
+
+    fn inventory(&self, project: &Path) -> Result<Inventory, WorkspaceError> {
+        let located = Located::find(&self.git, project)?;
+        inventory::inventory(&self.layout, &located.repository)
+    }
+
+    fn folders(&self) -> Result<Vec<(SessionId, PathBuf)>, WorkspaceError> {
+        sessions_in(&self.layout.real()?.folders())
+    }
+}

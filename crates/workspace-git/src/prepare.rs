@@ -1,0 +1,169 @@
+//! Making a session's workspace.
+
+use std::{fs, path::Path};
+
+use app::ports::workspaces::{PrepareRequest, WorkspaceError};
+use domain::workspace::{CommitId, WorkspaceMode, WorkspaceRecord, branch_name};
+
+use crate::{
+    combine,
+    git::Git,
+    layout::{Layout, delete},
+    remove,
+    repository::{Located, Repository, io_error},
+    worktree::Worktree,
+};
+
+/// Makes the workspace that is asked for, or finds it.
+pub(crate) fn prepare(
+    git: &Git,
+    layout: &Layout,
+    request: &PrepareRequest,
+) -> Result<WorkspaceRecord, WorkspaceError> {
+    match request.mode {
+        WorkspaceMode::Worktree => worktree(git, layout, request),
+        WorkspaceMode::InPlace => in_place(request),
+        WorkspaceMode::Folder => folder(layout, request),
+    }
+}
+
+fn in_place(request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError> {
+    let project = &request.project;
+    let path = fs::canonicalize(project).map_err(io_error("find", project))?;
+    Ok(plain(WorkspaceMode::InPlace, &path))
+}
+
+fn folder(layout: &Layout, request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError> {
+    let path = layout.real()?.folder(request.session);
+    fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+    Ok(plain(WorkspaceMode::Folder, &path))
+}
+
+fn plain(mode: WorkspaceMode, path: &Path) -> WorkspaceRecord {
+    WorkspaceRecord {
+        mode,
+        path: path.to_owned(),
+        directory: path.to_owned(),
+        repository: None,
+        target: None,
+        base: None,
+        start: None,
+        branch: None,
+    }
+}
+
+fn worktree(
+    git: &Git,
+    layout: &Layout,
+    request: &PrepareRequest,
+) -> Result<WorkspaceRecord, WorkspaceError> {
+    let located = Located::find(git, &request.project)?;
+    let layout = layout.real()?;
+    refuse_state_inside(&located, layout.state())?;
+    let repository = &located.repository;
+    let path = layout.worktree(repository, request.session);
+    let found = Worktree::at(repository, &path)?;
+    if let Some(record) = found.record().filter(|_| found.is_present()) {
+        return Ok(record);
+    }
+    let (record, start) = planned(&located, request, &path)?;
+    register(&layout, repository, request, &record, &start)?;
+    let made = Worktree::at(repository, &path)?;
+    made.registered()?;
+    made.call()
+        .args(["reset", "--quiet", "--hard", start.as_str(), "--"])
+        .run()?;
+    fs::create_dir_all(&record.directory).map_err(io_error("create", &record.directory))?;
+    made.write_record(&record)?;
+    Ok(record)
+}
+
+/// What is going to be made; refuses before anything is.
+fn planned(
+    located: &Located<'_>,
+    request: &PrepareRequest,
+    path: &Path,
+) -> Result<(WorkspaceRecord, CommitId), WorkspaceError> {
+    let repository = &located.repository;
+    let configured = request.target.as_deref();
+    let (target, base) = match &request.base {
+        Some(base) => {
+            let named = configured.map(str::to_owned);
+            (
+                named.map_or_else(|| located.head_branch(), |name| Ok(Some(name)))?,
+                repository.commit(base)?,
+            )
+        }
+        None => {
+            let target = located.target(configured)?;
+            (target.branch, target.commit)
+        }
+    };
+    let start = match &request.continue_from {
+        Some(commit) => repository.commit(commit)?,
+        None => combine::with_dependencies(repository, &base, &request.dependencies)?,
+    };
+    let record = WorkspaceRecord {
+        mode: WorkspaceMode::Worktree,
+        path: path.to_owned(),
+        directory: path.join(&located.prefix),
+        repository: Some(repository.common.clone()),
+        target,
+        base: Some(base),
+        start: Some(start.clone()),
+        branch: Some(branch_name(request.task, &request.title)),
+    };
+    Ok((record, start))
+}
+
+/// Registers the worktree under the repository's lock, without its files: those are written by
+/// many sessions at a time.
+fn register(
+    layout: &Layout,
+    repository: &Repository<'_>,
+    request: &PrepareRequest,
+    record: &WorkspaceRecord,
+    start: &CommitId,
+) -> Result<(), WorkspaceError> {
+    let leftover = Worktree::at(repository, &record.path)?;
+    if leftover.is_half_made() {
+        delete(&record.path)?;
+    } else {
+        remove::salvage_and_delete(layout, &leftover, start, request.session)?;
+    }
+    let lock = repository.lock(layout.state())?;
+    remove::unregister(&Worktree::at(repository, &record.path)?)?;
+    let parent = layout.worktrees(repository);
+    fs::create_dir_all(&parent).map_err(io_error("create", &parent))?;
+    let add = [
+        "worktree",
+        "add",
+        "--quiet",
+        "--detach",
+        "--no-checkout",
+        "--",
+    ];
+    repository
+        .call()
+        .args(add)
+        .arg(&record.path)
+        .arg(start.as_str())
+        .run()?;
+    drop(lock);
+    Ok(())
+}
+
+fn refuse_state_inside(located: &Located<'_>, state: &Path) -> Result<(), WorkspaceError> {
+    let common = &located.repository.common;
+    let checkout = if common.file_name().is_some_and(|name| name == ".git") {
+        common.parent().unwrap_or(common)
+    } else {
+        common
+    };
+    if state.starts_with(located.root()) || state.starts_with(checkout) {
+        return Err(WorkspaceError::StateInsideRepository {
+            path: state.to_owned(),
+        });
+    }
+    Ok(())
+}

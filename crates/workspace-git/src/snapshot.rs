@@ -1,0 +1,318 @@
+//! The tree of everything in a worktree that is not ignored, made with a private index, so that
+//! neither a broken index nor a leftover lock matters.
+//!
+//! Repositories that the agent created inside the worktree are taken in as plain files; git alone
+//! would refuse them or record a link to commits that exist nowhere else.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use app::ports::workspaces::WorkspaceError;
+use domain::workspace::CommitId;
+
+use crate::{
+    git::{Call, Git},
+    layout::delete,
+    names,
+    repository::io_error,
+    worktree::Worktree,
+};
+
+/// How deep repositories inside repositories are followed.
+const NESTING_MAX: usize = 8;
+
+/// How files that cannot be read are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// As a failure.
+    Refuse,
+    /// As a warning.
+    Skip,
+}
+
+/// A tree, and what a person should know about it.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) tree: CommitId,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Takes the snapshot of a worktree whose directory is there; leaves the index it was made with.
+pub(crate) fn take(
+    worktree: &Worktree<'_>,
+    head: &CommitId,
+    start: &CommitId,
+    index: &Path,
+    unreadable: Unreadable,
+) -> Result<Snapshot, WorkspaceError> {
+    let git_dir = worktree
+        .admin
+        .as_deref()
+        .unwrap_or(&worktree.repository.common);
+    let mut area = Area {
+        git: worktree.repository.git,
+        git_dir,
+        root: worktree.path.clone(),
+        index: index.to_owned(),
+        excludes: None,
+        unreadable,
+        warnings: Vec::new(),
+    };
+    area.seed(worktree.admin.as_deref(), head)?;
+    let links = area.links_of(start)?;
+    let tree = area.tree(&links, 0)?;
+    Ok(Snapshot {
+        tree,
+        warnings: area.warnings,
+    })
+}
+
+/// A directory and the index that it is gathered in.
+#[derive(Debug)]
+struct Area<'a> {
+    git: &'a Git,
+    git_dir: &'a Path,
+    root: PathBuf,
+    index: PathBuf,
+    /// Ignore rules from above; of a nested repository only.
+    excludes: Option<OsString>,
+    unreadable: Unreadable,
+    warnings: Vec<String>,
+}
+
+impl<'a> Area<'a> {
+    fn call(&self) -> Call<'a> {
+        let call = self
+            .git
+            .worktree(self.git_dir, &self.root)
+            .env("GIT_INDEX_FILE", &self.index);
+        match &self.excludes {
+            Some(setting) => call.config(setting),
+            None => call,
+        }
+    }
+
+    fn clear(&self) -> Result<(), WorkspaceError> {
+        let mut lock = self.index.clone().into_os_string();
+        lock.push(".lock");
+        delete(Path::new(&lock))?;
+        delete(&self.index)
+    }
+
+    /// Begins with a copy of the worktree's index, which knows what need not be read again, or,
+    /// where that is unreadable, with the tree of HEAD.
+    fn seed(&self, admin: Option<&Path>, head: &CommitId) -> Result<(), WorkspaceError> {
+        self.clear()?;
+        let copied = admin.is_some_and(|admin| fs::copy(admin.join("index"), &self.index).is_ok());
+        if copied && self.unhide().is_ok() {
+            return Ok(());
+        }
+        self.clear()?;
+        self.call()
+            .args(["read-tree", head.as_str()])
+            .run()
+            .map(drop)
+    }
+
+    /// Takes away the marks that make git overlook changes.
+    fn unhide(&self) -> Result<(), WorkspaceError> {
+        let output = self.call().args(["ls-files", "-v", "-z"]).run()?;
+        let (mut assumed, mut skipped) = (Vec::new(), Vec::new());
+        for item in output.items() {
+            let (tag, name) = (item[0], item.get(2..).unwrap_or_default());
+            if tag.is_ascii_lowercase() {
+                assumed.push(name);
+            }
+            let there = || fs::symlink_metadata(self.root.join(names::path(name))).is_ok();
+            if tag.eq_ignore_ascii_case(&b'S') && there() {
+                skipped.push(name);
+            }
+        }
+        self.mark("--no-assume-unchanged", &assumed)?;
+        self.mark("--no-skip-worktree", &skipped)
+    }
+
+    fn mark(&self, mark: &str, files: &[&[u8]]) -> Result<(), WorkspaceError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let call = self.call().args(["update-index", mark, "-z", "--stdin"]);
+        call.stdin(files.join(&0)).run().map(drop)
+    }
+
+    fn tree(
+        &mut self,
+        known: &HashMap<Vec<u8>, Vec<u8>>,
+        depth: usize,
+    ) -> Result<CommitId, WorkspaceError> {
+        let nested = self.untracked_repositories()?;
+        self.add(&nested)?;
+        let mut inside: Vec<Vec<u8>> = nested;
+        inside.extend(self.foreign_links(known)?);
+        for name in inside {
+            self.take_in(&name, depth)?;
+        }
+        self.call().args(["write-tree"]).run()?.object()
+    }
+
+    fn untracked_repositories(&self) -> Result<Vec<Vec<u8>>, WorkspaceError> {
+        let ask = ["ls-files", "-z", "--others", "--exclude-standard"];
+        let output = self.call().args(ask).run()?;
+        let directories = output.items().filter_map(|name| name.strip_suffix(b"/"));
+        Ok(directories.map(<[u8]>::to_vec).collect())
+    }
+
+    fn add(&mut self, except: &[Vec<u8>]) -> Result<(), WorkspaceError> {
+        let mut paths = b":(top)\0".to_vec();
+        for name in except {
+            paths.extend_from_slice(b":(top,exclude,literal)");
+            paths.extend_from_slice(name);
+            paths.push(0);
+        }
+        let mut call = self.call().args(["add", "--all", "--sparse"]);
+        if self.unreadable == Unreadable::Skip {
+            call = call.arg("--ignore-errors").accept(&[0, 1]);
+        }
+        let call = call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]);
+        let output = call.stdin(paths).run()?;
+        if output.code != 0 {
+            self.warnings
+                .push(format!("some files could not be read: {}", output.stderr));
+        }
+        Ok(())
+    }
+
+    /// The links to other repositories that the start did not have and no `.gitmodules` explains.
+    fn foreign_links(
+        &mut self,
+        known: &HashMap<Vec<u8>, Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, WorkspaceError> {
+        let output = self.call().args(["ls-files", "--stage", "-z"]).run()?;
+        let links: Vec<_> = output.items().filter_map(link).collect();
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let declared = self.declared_submodules()?;
+        let mut foreign = Vec::new();
+        for (name, commit) in links {
+            let is_repository = self.root.join(names::path(&name)).join(".git").exists();
+            if known.get(&name) == Some(&commit) {
+                continue;
+            }
+            if known.contains_key(&name) || declared.contains(&name) || !is_repository {
+                let shown = names::shown(&name);
+                let commit = String::from_utf8_lossy(&commit).into_owned();
+                self.warnings.push(format!("submodule {shown} now points to {commit}; publish that commit in its own repository"));
+            } else {
+                foreign.push(name);
+            }
+        }
+        Ok(foreign)
+    }
+
+    /// The links to other repositories in a commit.
+    fn links_of(&self, commit: &CommitId) -> Result<HashMap<Vec<u8>, Vec<u8>>, WorkspaceError> {
+        let output = self
+            .call()
+            .args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()])
+            .run()?;
+        Ok(output.items().filter_map(tree_link).collect())
+    }
+
+    fn declared_submodules(&self) -> Result<HashSet<Vec<u8>>, WorkspaceError> {
+        let file = self.root.join(".gitmodules");
+        if !file.is_file() {
+            return Ok(HashSet::new());
+        }
+        let call = self.call().args(["config", "--null", "--file"]).arg(file);
+        let output = call
+            .args(["--get-regexp", "\\.path$"])
+            .accept(&[0, 1])
+            .run()?;
+        let paths = output
+            .items()
+            .filter_map(|item| item.split(|b| *b == b'\n').nth(1));
+        Ok(paths.map(<[u8]>::to_vec).collect())
+    }
+
+    /// Puts the files of a repository inside this one into the index, in the place of a link.
+    fn take_in(&mut self, name: &[u8], depth: usize) -> Result<(), WorkspaceError> {
+        let shown = names::shown(name);
+        if depth == NESTING_MAX {
+            self.warnings.push(format!(
+                "{shown} is a repository nested too deep and was left out"
+            ));
+            return Ok(());
+        }
+        let mut index = self.index.clone().into_os_string();
+        index.push(".nested");
+        let mut nested = Self {
+            git: self.git,
+            git_dir: self.git_dir,
+            root: self.root.join(names::path(name)),
+            index: index.into(),
+            excludes: self.excludes_for_nested(),
+            unreadable: self.unreadable,
+            warnings: Vec::new(),
+        };
+        nested.clear()?;
+        let tree = nested.tree(&HashMap::new(), depth + 1);
+        nested.clear()?;
+        let tree = tree?;
+        self.warnings.append(&mut nested.warnings);
+        self.warnings.push(format!(
+            "{shown} is a git repository of its own: its files were taken, its history was not"
+        ));
+        let remove = self
+            .call()
+            .args(["update-index", "-z", "--force-remove", "--stdin"]);
+        remove.stdin(name).run()?;
+        let mut prefix = OsString::from("--prefix=");
+        prefix.push(OsStr::from_bytes(name));
+        prefix.push("/");
+        self.call()
+            .arg("read-tree")
+            .arg(prefix)
+            .arg(tree.as_str())
+            .run()
+            .map(drop)
+    }
+
+    fn excludes_for_nested(&self) -> Option<OsString> {
+        let above = self.root.join(".gitignore");
+        let mut setting = OsString::from("core.excludesFile=");
+        setting.push(&above);
+        if above.is_file() {
+            Some(setting)
+        } else {
+            self.excludes.clone()
+        }
+    }
+}
+
+/// `160000 <id> <stage>\t<name>` of `ls-files --stage`.
+fn link(item: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (head, name) = split_at_tab(item.strip_prefix(b"160000 ")?)?;
+    Some((name.to_vec(), head.split(|b| *b == b' ').next()?.to_vec()))
+}
+
+/// `160000 commit <id>\t<name>` of `ls-tree`.
+fn tree_link(item: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (id, name) = split_at_tab(item.strip_prefix(b"160000 commit ")?)?;
+    Some((name.to_vec(), id.to_vec()))
+}
+
+fn split_at_tab(item: &[u8]) -> Option<(&[u8], &[u8])> {
+    let tab = item.iter().position(|byte| *byte == b'\t')?;
+    Some((&item[..tab], &item[tab + 1..]))
+}
+
+/// Makes the private index the worktree's own.
+pub(crate) fn install_index(index: &Path, admin: &Path) -> Result<(), WorkspaceError> {
+    fs::rename(index, admin.join("index")).map_err(io_error("replace the index of", admin))
+}

@@ -1,0 +1,7 @@
+//! Worktrees, salvage and merging on real repositories with the real git.
+
+mod fixture;
+mod keeping;
+mod merging;
+mod preparing;
+mod racing;
