@@ -1,1 +1,25 @@
-//! task-folder
+//! The `.crewboss/` folder of a project: readable images of tasks, and the files of sessions.
+//!
+//! ```text
+//! .crewboss/
+//!   .gitignore                    everything but config.toml, agents/ and templates/
+//!   tasks/<task>/
+//!     state.json                  the task as the store has it
+//!     plan.md
+//!     sessions/<session>/
+//!       outcome.json              how it ended, before the store knows
+//!       agent.log, agent.log.1 …  what the agent printed
+//!       transcript.jsonl          what the agent did
+//!       gates/<name>.log
+//!       private/                  the agent's own folder
+//! ```
+//!
+//! Everything is reached through open folders, one name at a time, and a symbolic link is never
+//! followed: whatever an agent plants in `.crewboss/` leads nowhere.
+
+mod dir;
+mod folders;
+mod log;
+mod transcript;
+
+pub use folders::ProjectFolders;

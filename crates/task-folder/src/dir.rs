@@ -1,0 +1,220 @@
+//! A folder held open: what is in it is named relative to it, and never through a link.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use app::ports::folders::FolderError;
+use rustix::{
+    fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, open, openat, renameat, unlinkat},
+    io::Errno,
+};
+
+const FOLDER_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Makes the names of temporary files differ within this process; its number does so among
+/// processes.
+static TEMPORARY: AtomicU64 = AtomicU64::new(0);
+
+/// Whether a write has to survive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// File and folder are synced.
+    Synced,
+    /// Whole or not at all, but perhaps not yet.
+    Atomic,
+}
+
+/// An open folder and the name that it has for people.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// A folder that the user named: links on the way are the user's own.
+    pub(crate) fn root(path: &Path) -> Result<Self, FolderError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = open(path, flags, Mode::empty())
+            .map_err(|errno| failed("open", path.to_path_buf(), errno.into()))?;
+        Ok(Self {
+            fd,
+            path: path.to_path_buf(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn error(&self, act: &'static str, name: &str, source: impl Into<io::Error>) -> FolderError {
+        failed(act, self.path.join(name), source.into())
+    }
+
+    /// A folder in this one, where it exists.
+    pub(crate) fn existing(&self, name: &str) -> Result<Option<Self>, FolderError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self {
+                fd,
+                path: self.path.join(name),
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.error("open the folder", name, errno)),
+        }
+    }
+
+    /// A folder in this one; made where it is missing. Says whether it was made.
+    pub(crate) fn made(&self, name: &str) -> Result<(Self, bool), FolderError> {
+        if let Some(folder) = self.existing(name)? {
+            return Ok((folder, false));
+        }
+        let made = match mkdirat(&self.fd, name, FOLDER_MODE) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(self.error("make the folder", name, errno)),
+        };
+        match self.existing(name)? {
+            Some(folder) => Ok((folder, made)),
+            None => Err(self.error("open the folder", name, Errno::NOENT)),
+        }
+    }
+
+    /// Makes everything in this folder so far survive a power cut.
+    pub(crate) fn sync(&self) -> Result<(), FolderError> {
+        rustix::fs::fsync(&self.fd).map_err(|errno| self.error("sync", "", errno))
+    }
+
+    /// Keeps other processes that ask for the same lock out until the guard is dropped.
+    pub(crate) fn lock(&self) -> Result<DirLock<'_>, FolderError> {
+        loop {
+            match flock(&self.fd, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(DirLock(self)),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.error("lock", "", errno)),
+            }
+        }
+    }
+
+    /// The content of a file; `None` where there is none.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, FolderError> {
+        let Some(mut file) = self.open_existing(name)? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)
+            .map_err(|error| self.error("read", name, error))?;
+        Ok(Some(content))
+    }
+
+    /// A regular file for reading; `None` where there is none.
+    fn open_existing(&self, name: &str) -> Result<Option<File>, FolderError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => self.regular(name, File::from(fd)).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.error("open", name, errno)),
+        }
+    }
+
+    /// A file to append to; made where it is missing.
+    pub(crate) fn open_append(&self, name: &str) -> Result<File, FolderError> {
+        let flags = OFlags::RDWR
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name, flags, FILE_MODE)
+            .map_err(|errno| self.error("open", name, errno))?;
+        self.regular(name, File::from(fd))
+    }
+
+    /// Neither a device nor a pipe that someone left under our name.
+    fn regular(&self, name: &str, file: File) -> Result<File, FolderError> {
+        let metadata = file
+            .metadata()
+            .map_err(|error| self.error("open", name, error))?;
+        if metadata.is_file() {
+            return Ok(file);
+        }
+        let what = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+        Err(self.error("open", name, what))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Replaces a file, or leaves it as it is.
+    pub(crate) fn replace(
+        &self,
+        name: &str,
+        content: &[u8],
+        durability: Durability,
+    ) -> Result<(), FolderError> {
+        let number = TEMPORARY.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!(".{name}.{}.{number}.tmp", std::process::id());
+        let written = self
+            .write_new(&temporary, content, durability)
+            .and_then(|()| Ok(renameat(&self.fd, &temporary, &self.fd, name)?));
+        if let Err(error) = written {
+            // Whatever is left of it is in nobody's way.
+            let _ = unlinkat(&self.fd, &temporary, AtFlags::empty());
+            return Err(self.error("write", name, error));
+        }
+        if durability == Durability::Synced {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn write_new(&self, name: &str, content: &[u8], durability: Durability) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&self.fd, name, flags, FILE_MODE)?);
+        file.write_all(content)?;
+        if durability == Durability::Synced {
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Renames inside the folder; a missing file is fine.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        match renameat(&self.fd, from, &self.fd, to) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Removes a folder with all that is in it; links are removed and not followed.
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), FolderError> {
+        let through = PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_fd().as_raw_fd()));
+        match std::fs::remove_dir_all(through.join(name)) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.error("remove", name, error)),
+        }
+    }
+}
+
+/// See [`Dir::lock`].
+#[derive(Debug)]
+pub(crate) struct DirLock<'a>(&'a Dir);
+
+impl Drop for DirLock<'_> {
+    fn drop(&mut self) {
+        // Closing the folder unlocks it as well.
+        let _ = flock(&self.0.fd, FlockOperation::Unlock);
+    }
+}
+
+pub(crate) fn failed(act: &'static str, path: PathBuf, source: io::Error) -> FolderError {
+    FolderError { act, path, source }
+}
