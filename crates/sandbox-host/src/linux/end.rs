@@ -27,10 +27,11 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(200);
 
 /// How long processes that were killed may take to go: one that waits for a disk can take longer,
 /// and is then reported as left.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many looks in a row have to find nobody: one alone may miss a process that was being made
-/// by another which was gone when its own turn came.
+/// by another which was gone when its own turn came. A control group that is empty cannot hide
+/// one, and then a single look for those that left it is enough.
 const EMPTY_LOOKS: usize = 2;
 
 /// Handles that are kept open at once; of more processes each look tells what became of them.
@@ -71,9 +72,9 @@ impl<'a> Ending<'a> {
         let mut pause = LOOK_AGAIN;
         let mut empty = 0;
         loop {
-            if self.look(Roll::terminate) == 0 {
+            if self.look_and_ask() == 0 {
                 empty += 1;
-                if empty == EMPTY_LOOKS {
+                if empty == EMPTY_LOOKS || self.group_is_empty() {
                     return true;
                 }
                 continue;
@@ -111,6 +112,23 @@ impl<'a> Ending<'a> {
         }
     }
 
+    /// Looks for members and then asks those to end that were not asked yet, parents first: who
+    /// goes during the look would take away by what its children are known. Says how many there
+    /// are that can be signalled.
+    fn look_and_ask(&mut self) -> usize {
+        let mut found = Vec::new();
+        self.census
+            .take(&self.roll.pids(), |process| found.push(*process));
+        found.sort_unstable_by_key(|process| (process.start_ticks, process.pid));
+        for process in &found {
+            self.roll.terminate(process);
+        }
+        found
+            .iter()
+            .filter(|process| !self.roll.is_refused(process.pid))
+            .count()
+    }
+
     /// Looks for members and does something to each as it is found; says how many there are that
     /// can be signalled.
     fn look(&mut self, act: fn(&mut Roll<'a>, &Process)) -> usize {
@@ -122,6 +140,13 @@ impl<'a> Ending<'a> {
             count += usize::from(!roll.is_refused(process.pid));
         });
         count
+    }
+
+    /// Whether the session has a control group and nobody is in it.
+    fn group_is_empty(&self) -> bool {
+        self.group
+            .as_ref()
+            .is_some_and(|group| !group.is_populated())
     }
 
     /// Kills the whole group at once, unless we are in it ourselves.

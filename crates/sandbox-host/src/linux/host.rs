@@ -20,12 +20,14 @@ use std::{
 use app::ports::processes::{Containment, Ended, Launch, ProcessTree, Processes, SpawnError};
 use domain::{id::SessionId, process::ProcessIdentity, time::BootId};
 
+use rustix::process::Signal;
+
 use super::{
     census::Census,
     cgroup::{Cgroups, SessionCgroup},
     children::Children,
     deadline::Deadline,
-    end::end,
+    end::{KILL_PATIENCE, end},
     handle::{Handle, is_running, wait_readable},
     launch::{Plan, Shim, Started, Streams},
     stdin::feed,
@@ -257,6 +259,18 @@ impl Processes for HostProcesses {
 
     fn end_session(&self, session: SessionId, grace: Duration) -> Ended {
         end(self.census(session), grace)
+    }
+
+    fn kill(&self, process: &ProcessIdentity) {
+        let Ok(Some(handle)) = Handle::open(process, &self.machine.boot) else {
+            return;
+        };
+        if handle.signal(Signal::KILL).is_ok() {
+            drop(wait_readable(
+                &[handle.as_fd()],
+                Deadline::after(KILL_PATIENCE),
+            ));
+        }
     }
 
     fn wait_any(&self, processes: &[ProcessIdentity], timeout: Duration) -> Vec<ProcessIdentity> {

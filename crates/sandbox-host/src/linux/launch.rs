@@ -79,7 +79,7 @@ impl Plan<'_> {
         machine: &Machine,
         streams: impl Fn() -> io::Result<Streams>,
     ) -> Result<Started, SpawnError> {
-        let program = self.find().map_err(|source| self.error(source))?;
+        let program = self.find()?;
         let run = |cgroup: Option<&Path>| {
             let streams = streams().map_err(Failure::Final)?;
             self.start_once(machine, &program, cgroup, streams)
@@ -205,47 +205,39 @@ impl Plan<'_> {
     }
 
     /// The program's file, absolute where the directory is.
-    fn find(&self) -> io::Result<PathBuf> {
+    fn find(&self) -> Result<PathBuf, SpawnError> {
         let directory = self.directory.unwrap_or(Path::new("."));
-        if !fs::metadata(directory)?.is_dir() {
-            return Err(Errno::NOTDIR.into());
-        }
+        let program = || self.name.to_owned();
+        let is_folder = fs::metadata(directory).and_then(|found| {
+            if found.is_dir() {
+                Ok(())
+            } else {
+                Err(Errno::NOTDIR.into())
+            }
+        });
+        is_folder.map_err(|source| SpawnError::Failed {
+            program: program(),
+            source,
+        })?;
         let is_path = |(name, _): &&(String, String)| name == "PATH";
         let path = self
             .env
             .iter()
             .rfind(is_path)
             .map_or(DEFAULT_PATH, |(_, value)| value.as_str());
-        find_program(self.name, path, directory).map_err(|errno| NotFound(errno).into())
+        find_program(self.name, path, directory).map_err(|errno| SpawnError::NotExecutable {
+            program: program(),
+            source: errno.into(),
+        })
     }
 
     fn error(&self, source: io::Error) -> SpawnError {
         let program = self.name.to_owned();
-        let not_found = source
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<NotFound>());
-        if let Some(NotFound(errno)) = not_found {
-            return SpawnError::NotExecutable {
-                program,
-                source: (*errno).into(),
-            };
-        }
         if is_of_the_program(&source) {
             SpawnError::NotExecutable { program, source }
         } else {
             SpawnError::Failed { program, source }
         }
-    }
-}
-
-/// That the lookup failed, and not, say, the working directory.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct NotFound(Errno);
-
-impl From<NotFound> for io::Error {
-    fn from(error: NotFound) -> Self {
-        Self::other(error)
     }
 }
 

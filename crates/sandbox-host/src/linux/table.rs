@@ -38,7 +38,13 @@ pub(crate) enum Mark {
 impl Process {
     /// What the table says of this number now, zombies included.
     pub(crate) fn read(pid: u32) -> Option<Self> {
-        Self::parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+        // The kernel writes the line at once; all its numbers at their longest fill half of this.
+        let mut line = [0; 2048];
+        let count = File::open(format!("/proc/{pid}/stat"))
+            .ok()?
+            .read(&mut line)
+            .ok()?;
+        Self::parse(pid, line.get(..count)?)
     }
 
     /// Parses a line whose second field, the name, may hold spaces, parentheses and newlines: the
@@ -46,7 +52,10 @@ impl Process {
     fn parse(pid: u32, line: &[u8]) -> Option<Self> {
         let name_end = line.iter().rposition(|&byte| byte == b')')?;
         let rest = std::str::from_utf8(line.get(name_end + 1..)?).ok()?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let mut fields = [""; 20];
+        for (field, text) in fields.iter_mut().zip(rest.split_ascii_whitespace()) {
+            *field = text;
+        }
         let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
         let small = |index: usize| number(index).and_then(|value| u32::try_from(value).ok());
         Some(Self {
@@ -109,12 +118,10 @@ pub(crate) fn marker_entry(session: SessionId) -> Vec<u8> {
 }
 
 fn mark_in(path: &str, wanted: &[u8], scratch: &mut Vec<u8>) -> Mark {
-    scratch.clear();
-    // What was read before an error counts: a process may go, or change its image, meanwhile.
     let Ok(mut file) = File::open(path) else {
         return Mark::None;
     };
-    drop(file.read_to_end(scratch));
+    read_whole(&mut file, scratch);
     let mut mark = Mark::None;
     for entry in scratch.split(|&byte| byte == 0) {
         if entry == wanted {
@@ -126,6 +133,22 @@ fn mark_in(path: &str, wanted: &[u8], scratch: &mut Vec<u8>) -> Mark {
         }
     }
     mark
+}
+
+/// Reads a file of `/proc` that fills the buffer up to its end: less than that is all there is.
+/// What was read before an error counts: a process may go, or change its image, meanwhile.
+fn read_whole(file: &mut File, bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.capacity().max(16 * 1024), 0);
+    let mut filled = 0;
+    while let Some(room) = bytes.get_mut(filled..) {
+        let Ok(count) = file.read(room) else { break };
+        filled += count;
+        if filled < bytes.len() {
+            break;
+        }
+        bytes.resize(filled * 2, 0);
+    }
+    bytes.truncate(filled);
 }
 
 /// Calls `visit` for every living process that is not the kernel's own, while it is being read.

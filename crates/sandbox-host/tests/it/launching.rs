@@ -2,6 +2,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -99,14 +100,18 @@ fn the_leader_is_the_program_and_leads_its_group() {
 
 #[test]
 fn no_descriptor_of_ours_reaches_the_program() {
+    let list = ["-c", "exec ls /proc/self/fd"];
+    // What was left open by whoever started the tests, and what `ls` itself opens.
+    let inherited = Command::new("sh")
+        .args(list)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+        .stdout;
     with_each(|host| {
         let _open = fs::File::open("/etc/hostname").unwrap();
-        let (out, _) = run(host, shell("exec ls /proc/self/fd"));
-        // The fourth is the folder that `ls` reads.
-        assert_eq!(
-            out.split_whitespace().collect::<Vec<_>>(),
-            ["0", "1", "2", "3"]
-        );
+        let (out, _) = run(host, launch("sh", &list));
+        assert_eq!(out, String::from_utf8_lossy(&inherited));
     });
 }
 
@@ -163,7 +168,6 @@ fn what_cannot_be_executed_is_said_before_anything_ran() {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
     };
     write("plain", "#!/bin/sh\n", 0o644);
-    write("formless", "not a program\n", 0o755);
     write("lost", "#!/no/such/interpreter\n", 0o755);
     fs::create_dir(folder.path().join("folder")).unwrap();
     with_each(|host| {
@@ -172,7 +176,6 @@ fn what_cannot_be_executed_is_said_before_anything_ran() {
             "",
             "./none",
             "./plain",
-            "./formless",
             "./lost",
             "./folder",
         ] {

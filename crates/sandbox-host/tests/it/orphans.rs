@@ -67,7 +67,7 @@ fn orphans_are_reaped_and_no_exit_is_stolen() {
         let mut plain = Command::new("sh").args(["-c", "exit 5"]).spawn().unwrap();
         assert_eq!(tree.wait(LONG).unwrap(), Some(Exit::Code(9)));
         until("only the two that we wait for are left", || {
-            drop(host.spawn(shell("true")).unwrap().wait(LONG).unwrap());
+            host.spawn(shell("true")).unwrap().wait(LONG).unwrap();
             zombies() <= 2
         });
         assert_eq!(plain.wait().unwrap().code(), Some(5));

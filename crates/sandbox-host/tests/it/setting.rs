@@ -13,15 +13,14 @@ use domain::{id::SessionId, process::Exit};
 use sandbox_host::{CgroupRoot, HostOptions, HostProcesses};
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
-/// Runs a test with each way in which trees can be held together here.
+/// Runs a test with each way in which trees can be held together here: control groups, where they
+/// can be made, and marker with and without the shim.
 pub(crate) fn with_each(test: impl Fn(&HostProcesses)) {
     let grouped = with_shim(CgroupRoot::Detect);
     if grouped.containment() == Containment::Cgroup {
         test(&grouped);
-    } else {
-        eprintln!("skipped with control groups: none can be made here");
     }
     let marked = with_shim(CgroupRoot::Off);
     assert_eq!(marked.containment(), Containment::Marker);
