@@ -16,6 +16,7 @@ use crate::{
     layout::{Layout, delete},
     repository::{Repository, io_error},
     salvage,
+    snapshot::UNREADABLE,
     worktree::Worktree,
 };
 
@@ -122,10 +123,7 @@ pub(crate) fn salvage_and_delete(
     }
     let salvaged = salvage::salvage(layout, worktree, start, session)?;
     if let Some(salvage) = &salvaged
-        && let Some(lost) = salvage
-            .warnings
-            .iter()
-            .find(|w| w.contains("could not be read"))
+        && let Some(lost) = salvage.warnings.iter().find(|w| w.contains(UNREADABLE))
     {
         return Err(worktree.damaged(lost));
     }

@@ -26,6 +26,9 @@ use crate::{
 /// How deep repositories inside repositories are followed.
 const NESTING_MAX: usize = 8;
 
+/// Part of every warning about files that a snapshot lacks.
+pub(crate) const UNREADABLE: &str = "could not be read";
+
 /// How files that cannot be read are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
@@ -180,10 +183,18 @@ impl<'a> Area<'a> {
         }
         let call = call.args(["--pathspec-from-file=-", "--pathspec-file-nul"]);
         let output = call.stdin(paths).run()?;
-        if output.code != 0 {
-            self.warnings
-                .push(format!("some files could not be read: {}", output.stderr));
+        // Git leaves out a directory that it may not open, and calls that a success.
+        if output.code == 0 && !output.stderr.contains("could not open directory") {
+            return Ok(());
         }
+        let lost = format!("some files {UNREADABLE}: {}", output.stderr);
+        if self.unreadable == Unreadable::Refuse {
+            return Err(WorkspaceError::Damaged {
+                path: self.root.clone(),
+                what: lost,
+            });
+        }
+        self.warnings.push(lost);
         Ok(())
     }
 

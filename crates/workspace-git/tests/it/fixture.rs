@@ -53,6 +53,12 @@ impl Fixture {
         fixture
     }
 
+    /// The fixture with its project elsewhere below its root.
+    pub(crate) fn in_project(mut self, project: PathBuf) -> Self {
+        self.project = project;
+        self
+    }
+
     /// A directory that is no repository.
     pub(crate) fn plain(name: &str) -> Self {
         let root = tempfile::tempdir().expect("a directory");

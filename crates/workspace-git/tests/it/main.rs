@@ -5,3 +5,4 @@ mod keeping;
 mod merging;
 mod preparing;
 mod racing;
+mod shapes;
