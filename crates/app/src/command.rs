@@ -12,8 +12,8 @@ use domain::{
     project::Project,
     retry::Backoff,
     session::{Session, SessionCommand, StopReason},
-    task::{Limits, Priority, Task, TaskKind, TaskMode},
-    time::Due,
+    task::{Limits, Priority, Task, TaskKind, TaskMode, TaskState},
+    time::{Due, Timestamp},
     workspace::WorkspaceMode,
 };
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ use crate::{
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
+
+pub use crate::use_cases::IMPORT_BATCH_MAX;
 
 /// Who asks, through which door, and under which key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +100,46 @@ pub struct NewTask {
     pub not_before: Option<Due>,
 }
 
+/// A task that another system has kept. Ids are those over there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedTask {
+    /// Its id; kept where it is free.
+    pub source: TaskId,
+    /// The agent that is to do it, or did.
+    pub agent: AgentName,
+    /// The user's words.
+    pub prompt: String,
+    /// On whose behalf.
+    pub owner: String,
+    /// What has no other place.
+    pub metadata: BTreeMap<String, String>,
+    /// Importance.
+    pub priority: Priority,
+    /// What may still change.
+    pub limits: Limits,
+    /// Tasks that must have completed first.
+    pub depends_on: Vec<TaskId>,
+    /// The task that it tries again.
+    pub retry_of: Option<TaskId>,
+    /// How many retries came before and with it.
+    pub retry_count: u32,
+    /// Waiting, or ended in some way; never running.
+    pub state: TaskState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Whether it is out of the ordinary lists.
+    pub is_archived: bool,
+}
+
+/// A task that was not taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedImport {
+    /// Its id over there.
+    pub source: TaskId,
+    /// Why not.
+    pub why: String,
+}
+
 /// The limits that the store keeps for the caller's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueLimits {
@@ -144,6 +186,16 @@ pub enum Command {
         task: Box<NewTask>,
         /// The queue's limits.
         queue: QueueLimits,
+    },
+    /// Take over tasks of another system, with their ends and retry chains. What is here already
+    /// stays as it is.
+    ImportTasks {
+        /// Where.
+        project: ProjectId,
+        /// At most [`IMPORT_BATCH_MAX`].
+        tasks: Vec<ImportedTask>,
+        /// Refuse a task whose id is taken; else it gets another id, and its own is an alias.
+        keep_ids: bool,
     },
     /// Take ready tasks out of the queue, each with a session of its own.
     Claim {
@@ -279,6 +331,15 @@ pub enum Output {
         /// The session that was told to stop.
         session: Option<Box<Session>>,
     },
+    /// To [`Command::ImportTasks`].
+    Imported {
+        /// Those that are new: their ids over there and here.
+        imported: Vec<(TaskId, TaskId)>,
+        /// Those that were here already, by their ids over there.
+        known: Vec<TaskId>,
+        /// Those that could not be taken.
+        refused: Vec<RefusedImport>,
+    },
     /// Tasks that were changed.
     Tasks {
         /// Their ids.
@@ -310,6 +371,11 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             queue,
         } => verbs::create_task(change, *project, task, queue),
+        Command::ImportTasks {
+            project,
+            tasks,
+            keep_ids,
+        } => verbs::import_tasks(change, *project, tasks, *keep_ids),
         Command::Claim {
             project,
             task,

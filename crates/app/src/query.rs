@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    id::{ProjectId, SessionId, TaskId, TaskRef},
+    id::{Key, ProjectId, SessionId, TaskId, TaskRef},
     project::Project,
     session::Session,
     task::{Task, TaskStatus},
@@ -231,8 +231,11 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
         .map_err(|error| Error::invalid("task id", error.to_string()))?;
     match reference {
         TaskRef::Id(id) => {
-            let task = reader.task(id)?.filter(|task| task.project == project);
-            task.map(|task| task.id).ok_or_else(missing)
+            if let Some(task) = reader.task(id)?.filter(|task| task.project == project) {
+                return Ok(task.id);
+            }
+            let alias = reader.task_of_key(project, &imported_key(id))?;
+            alias.map(|task| task.id).ok_or_else(missing)
         }
         TaskRef::Key(key) => reader
             .task_of_key(project, &key)?
@@ -250,6 +253,12 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
             }
         }
     }
+}
+
+/// The key under which an imported task is found whose own id was taken.
+#[must_use]
+pub fn imported_key(source: TaskId) -> Key {
+    Key::try_from(format!("imported_{}", source.number())).expect("short, plain, and no id")
 }
 
 /// The newest task of a chain: the one that speaks for it.

@@ -181,6 +181,7 @@ fn repeats_twice(command: &Command) -> bool {
         | Command::RetryTask { .. }
         | Command::SetTimeout { .. } => true,
         Command::RegisterProject { .. }
+        | Command::ImportTasks { .. }
         | Command::Session { .. }
         | Command::RenewLease { .. }
         | Command::StopTask { .. }

@@ -29,10 +29,7 @@ pub(crate) fn claim_next(
     let now = change.now();
     let running = change.tx().running(project)?;
     let wanted = usize::try_from(terms.policy.starts_max).unwrap_or(usize::MAX);
-    let capped: usize = terms.policy.per_agent_max.len().saturating_mul(64);
-    let candidates = change
-        .tx()
-        .ready(project, wanted.saturating_add(capped), &now)?;
+    let candidates = change.tx().ready(project, wanted, &now)?;
     let chosen = plan(&candidates, &running, terms.policy);
     let mut claims = Vec::with_capacity(chosen.len());
     for id in chosen {

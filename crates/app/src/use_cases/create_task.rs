@@ -83,7 +83,7 @@ pub(crate) fn create_task(
 }
 
 /// The first line that says something, cut to [`NAME_CHARS`].
-fn title(prompt: &str) -> String {
+pub(super) fn title(prompt: &str) -> String {
     let line = prompt
         .lines()
         .map(str::trim)
