@@ -1,1 +1,25 @@
-//! store-sqlite
+//! The default store: one SQLite file.
+//!
+//! [`SqliteStore::own`] is for the process that holds the daemon's lock: one thread owns the
+//! writing connection and commits together what has queued. [`SqliteStore::open`] is for every
+//! other process: each request is a transaction of its own, taken in turn. Both keep the same
+//! rules inside the writing transaction, so any number of processes may use one file.
+
+mod connection;
+mod dependencies;
+mod events;
+mod failure;
+mod groups;
+mod pages;
+mod ready;
+mod row;
+mod schema;
+mod sessions;
+mod singles;
+mod store;
+mod tasks;
+mod ticket;
+mod transaction;
+mod writer;
+
+pub use store::SqliteStore;

@@ -65,12 +65,13 @@ pub trait Reader {
     fn chain(&self, root: TaskId) -> Result<Vec<Task>, Error>;
     /// The tasks, not deleted, that wait for this chain, oldest first.
     fn dependants(&self, root: TaskId) -> Result<Vec<TaskId>, Error>;
-    /// The tasks that may start: of each priority the `per_priority` oldest that are pending, due
-    /// and wait for no chain. One project, or all.
+    /// The managed tasks that may start: of each priority, agent and owner at least the `per_group`
+    /// oldest that are pending, due and wait for no chain, so that nobody who has many waiting
+    /// hides anybody else. One project, or all.
     fn ready(
         &self,
         project: Option<ProjectId>,
-        per_priority: usize,
+        per_group: usize,
         now: &Now,
     ) -> Result<Vec<Candidate>, Error>;
     /// The earliest time at which a pending task that waits for nothing else becomes due, where

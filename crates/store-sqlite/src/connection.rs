@@ -1,0 +1,82 @@
+//! Opening the file: with which rights, and with which settings.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use app::error::Error;
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use crate::{
+    failure::{self, Explain as _},
+    ticket::PATIENCE,
+};
+
+/// More than the product has statements, so that none is ever prepared twice.
+const STATEMENTS: usize = 128;
+
+/// Makes the folder (0700) and the empty file (0600) where they are missing.
+pub(crate) fn ensure_file(path: &Path) -> Result<(), Error> {
+    if fs::metadata(path).is_ok() {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| failure::of_file(folder, &error))?;
+    }
+    let made = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(failure::of_file(path, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A connection that only reads.
+pub(crate) fn reader(path: &Path) -> Result<Connection, Error> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// A connection that writes. A commit has reached the disk when it returns; 4 MiB of log are
+/// worth a checkpoint, which the writer itself makes.
+pub(crate) fn writer(path: &Path) -> Result<Connection, Error> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection
+        .execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+             PRAGMA wal_autocheckpoint = 1000; PRAGMA cache_size = -16384;",
+        )
+        .explain()?;
+    Ok(connection)
+}
+
+/// Closing never checkpoints: a short-lived process must not pay for what others wrote.
+fn open(path: &Path, access: OpenFlags) -> Result<Connection, Error> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags)
+            .explain()
+            .map_err(|error| match error {
+                Error::Unavailable { message } => {
+                    Error::unavailable(format!("{}: {message}", path.display()))
+                }
+                other => other,
+            })?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .explain()?;
+    connection.busy_timeout(PATIENCE).explain()?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}

@@ -1,0 +1,151 @@
+//! The log: entries in the order of their positions, chained as a whole and by stream.
+
+use app::{
+    command::Meta,
+    error::Error,
+    event::{self, Entry, GENESIS, Hash, Heads, NewEvent, Stream, StreamKind},
+};
+use domain::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::{
+    failure::Explain as _,
+    row::{Columns as _, int, limit, unreadable},
+};
+
+const COLUMNS: &str =
+    "position, stream_kind, stream_id, seq, header, payload, stream_hash, global_hash";
+
+fn kind_code(kind: StreamKind) -> i64 {
+    match kind {
+        StreamKind::Project => 0,
+        StreamKind::Task => 1,
+        StreamKind::Session => 2,
+    }
+}
+
+fn kind_of(code: i64) -> rusqlite::Result<StreamKind> {
+    match code {
+        0 => Ok(StreamKind::Project),
+        1 => Ok(StreamKind::Task),
+        2 => Ok(StreamKind::Session),
+        _ => Err(unreadable(
+            1,
+            std::io::Error::other("no kind of stream has this number"),
+        )),
+    }
+}
+
+/// Writes an event to the end of both chains; returns its position.
+pub(crate) fn append(
+    connection: &Connection,
+    meta: &Meta,
+    event: NewEvent,
+    at: Timestamp,
+) -> Result<u64, Error> {
+    let heads = heads(connection, event.stream)?;
+    let entry = event::compose(&heads, event, meta, at);
+    connection
+        .prepare_cached(
+            "INSERT INTO events (position, stream_kind, stream_id, seq, header, payload,
+                                 stream_hash, global_hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                int(entry.position),
+                kind_code(entry.stream.kind),
+                int(entry.stream.id),
+                int(entry.seq),
+                entry.header,
+                entry.payload,
+                entry.stream_hash,
+                entry.global_hash,
+            ])
+        })
+        .explain()?;
+    Ok(entry.position)
+}
+
+/// The ends of both chains: the last row of the log, and the last of the stream's index.
+fn heads(connection: &Connection, stream: Stream) -> Result<Heads, Error> {
+    let global: Option<(u64, Hash)> = connection
+        .prepare_cached("SELECT position, global_hash FROM events ORDER BY position DESC LIMIT 1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([], |row| Ok((row.number(0)?, row.get(1)?)))
+                .optional()
+        })
+        .explain()?;
+    let last: Option<(u64, Hash)> = connection
+        .prepare_cached(
+            "SELECT seq, stream_hash FROM events INDEXED BY events_of_stream
+             WHERE stream_kind = ?1 AND stream_id = ?2 ORDER BY seq DESC LIMIT 1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![kind_code(stream.kind), int(stream.id)], |row| {
+                    Ok((row.number(0)?, row.get(1)?))
+                })
+                .optional()
+        })
+        .explain()?;
+    let (position, global) = global.unwrap_or((0, GENESIS));
+    let (seq, stream) = last.unwrap_or((0, GENESIS));
+    Ok(Heads {
+        position,
+        global,
+        seq,
+        stream,
+    })
+}
+
+/// At most `rows` entries behind a position, of one stream or of all.
+pub(crate) fn after(
+    connection: &Connection,
+    stream: Option<Stream>,
+    after: u64,
+    rows: usize,
+) -> Result<Vec<Entry>, Error> {
+    let (after, rows) = (int(after), limit(rows));
+    match stream {
+        None => {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2"
+            );
+            let mut statement = connection.prepare_cached(&sql).explain()?;
+            statement
+                .query_map([after, rows], from_row)
+                .and_then(Iterator::collect)
+                .explain()
+        }
+        Some(stream) => {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM events INDEXED BY events_of_stream
+                 WHERE stream_kind = ?1 AND stream_id = ?2 AND position > ?3
+                 ORDER BY seq LIMIT ?4"
+            );
+            let mut statement = connection.prepare_cached(&sql).explain()?;
+            let (kind, id) = (kind_code(stream.kind), int(stream.id));
+            statement
+                .query_map([kind, id, after, rows], from_row)
+                .and_then(Iterator::collect)
+                .explain()
+        }
+    }
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        position: row.number(0)?,
+        stream: Stream {
+            kind: kind_of(row.get(1)?)?,
+            id: row.number(2)?,
+        },
+        seq: row.number(3)?,
+        header: row.get(4)?,
+        payload: row.get(5)?,
+        stream_hash: row.get(6)?,
+        global_hash: row.get(7)?,
+    })
+}
