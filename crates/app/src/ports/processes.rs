@@ -62,7 +62,8 @@ pub struct Ended {
     pub obeyed: usize,
     /// Processes that had to be killed.
     pub killed: usize,
-    /// Processes that are still there: only ever those the system would not let us signal.
+    /// Processes that are still there: only ever those the system would not let us signal, and
+    /// those it did not let go within seconds of being killed (they wait for a disk, say).
     pub left: Vec<ProcessIdentity>,
 }
 
@@ -94,7 +95,8 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
         self.identify(process.pid).as_ref() == Some(process)
     }
 
-    /// Starts a tree for a session: own process group, streams piped, stdin as given.
+    /// Starts a tree for a session: own process group, streams piped, stdin as given. When this
+    /// returns, the program itself has been executed.
     ///
     /// # Errors
     /// [`SpawnError::NotExecutable`] where the program is missing, before anything ran.
@@ -145,6 +147,7 @@ pub trait ProcessTree: Send + std::fmt::Debug {
     /// Where the system does not let us wait.
     fn wait(&mut self, timeout: Duration) -> io::Result<Option<Exit>>;
 
-    /// Ends the whole tree as [`Processes::end_session`] does, and reaps it.
+    /// Ends the whole tree, and with it every other process of the session, as
+    /// [`Processes::end_session`] does, and reaps it. The leader's exit stays known to `wait`.
     fn end(&mut self, grace: Duration) -> Ended;
 }
