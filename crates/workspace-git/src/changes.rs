@@ -121,7 +121,7 @@ mod tests {
     fn raw_and_numstat_are_joined_by_name() {
         let output = b":000000 100644 0 1 A\0new\nline\0:100644 100644 1 2 R090\0old\0moved\0\
             :100644 000000 1 0 D\0gone\0\
-            3\t0\tnew\nline\01\t2\t\0old\0moved\0-\t-\tgone\0";
+            3\t0\tnew\nline\x001\t2\t\0old\0moved\0-\t-\tgone\0";
         let files = parse(output).expect("parses");
         assert_eq!(files.len(), 3);
         assert_eq!(

@@ -94,7 +94,7 @@ impl Settings {
             program: "git".into(),
             state_directory,
             environment,
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
         }
     }
 }

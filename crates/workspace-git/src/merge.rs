@@ -8,7 +8,7 @@
 //! that was cut off is simply run again. If the machine itself dies inside it, what is left is
 //! what any killed `git merge` leaves: the branch unmoved and an `index.lock`, which is named.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use app::ports::workspaces::{Merged, WorkspaceError};
 use domain::workspace::CommitId;
@@ -97,7 +97,7 @@ fn merge_commit(
 /// Takes a clean checkout and its branch to a descendant, in one git process.
 fn advance(
     repository: &Repository<'_>,
-    checkout: &PathBuf,
+    checkout: &Path,
     target: &str,
     old: &CommitId,
     new: &CommitId,
@@ -117,10 +117,15 @@ fn advance(
     let Err(error) = call.args(["--quiet", new.as_str()]).run() else {
         return Ok(());
     };
-    if repository.branch(target)?.as_ref() != Some(old) {
-        return Err(WorkspaceError::TargetMoved {
-            branch: target.to_owned(),
-        });
+    // Git moves the branch last: where it is moved, the files are written.
+    match repository.branch(target)? {
+        Some(there) if there == *new => return Ok(()),
+        Some(there) if there == *old => {}
+        _ => {
+            return Err(WorkspaceError::TargetMoved {
+                branch: target.to_owned(),
+            });
+        }
     }
     checkout::refuse_busy_or_dirty(git, checkout)?;
     checkout::refuse_overwriting(repository, checkout, old, new)?;

@@ -86,18 +86,13 @@ fn planned(
 ) -> Result<(WorkspaceRecord, CommitId), WorkspaceError> {
     let repository = &located.repository;
     let configured = request.target.as_deref();
-    let (target, base) = match &request.base {
-        Some(base) => {
-            let named = configured.map(str::to_owned);
-            (
-                named.map_or_else(|| located.head_branch(), |name| Ok(Some(name)))?,
-                repository.commit(base)?,
-            )
-        }
-        None => {
-            let target = located.target(configured)?;
-            (target.branch, target.commit)
-        }
+    let (target, base) = if let Some(base) = &request.base {
+        let named = configured.map(str::to_owned);
+        let target = named.map_or_else(|| located.head_branch(), |name| Ok(Some(name)))?;
+        (target, repository.commit(base)?)
+    } else {
+        let target = located.target(configured)?;
+        (target.branch, target.commit)
     };
     let start = match &request.continue_from {
         Some(commit) => repository.commit(commit)?,

@@ -142,17 +142,16 @@ impl Repository<'_> {
     /// A name for this repository that is unique on this machine and may be part of a path.
     pub(crate) fn key(&self) -> String {
         let digest = Sha256::digest(self.common.as_os_str().as_bytes());
-        let digits: String = digest
+        let number = digest
             .iter()
             .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         let checkout = match self.common.file_name() {
             Some(name) if name == ".git" => self.common.parent().and_then(Path::file_name),
             name => name,
         };
         let name = domain::workspace::slug(&checkout.unwrap_or(OsStr::new("")).to_string_lossy());
-        format!("{name}-{digits}")
+        format!("{name}-{number:012x}")
     }
 
     /// Where a branch points; `None` where it does not exist or cannot exist.

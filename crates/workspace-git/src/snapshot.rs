@@ -67,8 +67,7 @@ pub(crate) fn take(
         warnings: Vec::new(),
     };
     area.seed(worktree.admin.as_deref(), head)?;
-    let links = area.links_of(start)?;
-    let tree = area.tree(&links, 0)?;
+    let tree = area.tree(Some(start), 0)?;
     Ok(Snapshot {
         tree,
         warnings: area.warnings,
@@ -148,15 +147,11 @@ impl<'a> Area<'a> {
         call.stdin(files.join(&0)).run().map(drop)
     }
 
-    fn tree(
-        &mut self,
-        known: &HashMap<Vec<u8>, Vec<u8>>,
-        depth: usize,
-    ) -> Result<CommitId, WorkspaceError> {
+    fn tree(&mut self, start: Option<&CommitId>, depth: usize) -> Result<CommitId, WorkspaceError> {
         let nested = self.untracked_repositories()?;
         self.add(&nested)?;
         let mut inside: Vec<Vec<u8>> = nested;
-        inside.extend(self.foreign_links(known)?);
+        inside.extend(self.foreign_links(start)?);
         for name in inside {
             self.take_in(&name, depth)?;
         }
@@ -199,15 +194,13 @@ impl<'a> Area<'a> {
     }
 
     /// The links to other repositories that the start did not have and no `.gitmodules` explains.
-    fn foreign_links(
-        &mut self,
-        known: &HashMap<Vec<u8>, Vec<u8>>,
-    ) -> Result<Vec<Vec<u8>>, WorkspaceError> {
+    fn foreign_links(&mut self, start: Option<&CommitId>) -> Result<Vec<Vec<u8>>, WorkspaceError> {
         let output = self.call().args(["ls-files", "--stage", "-z"]).run()?;
         let links: Vec<_> = output.items().filter_map(link).collect();
         if links.is_empty() {
             return Ok(Vec::new());
         }
+        let known = start.map_or_else(|| Ok(HashMap::new()), |start| self.links_of(start))?;
         let declared = self.declared_submodules()?;
         let mut foreign = Vec::new();
         for (name, commit) in links {
@@ -272,7 +265,7 @@ impl<'a> Area<'a> {
             warnings: Vec::new(),
         };
         nested.clear()?;
-        let tree = nested.tree(&HashMap::new(), depth + 1);
+        let tree = nested.tree(None, depth + 1);
         nested.clear()?;
         let tree = tree?;
         self.warnings.append(&mut nested.warnings);

@@ -237,6 +237,22 @@ pub(crate) fn write(directory: &Path, name: &str, text: &str) {
     fs::write(path, text).expect("written");
 }
 
+/// Writes a program. Another process does, so that no child of another test's thread inherits a
+/// descriptor that is open for writing, which would keep the program from being executed.
+pub(crate) fn write_program(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a parent")).expect("parent");
+    let mut command = Command::new("/bin/sh");
+    command
+        .args([
+            "-c",
+            r#"printf %s "$1" > "$2" && chmod +x "$2""#,
+            "sh",
+            text,
+        ])
+        .arg(path);
+    assert!(command.status().expect("sh").success());
+}
+
 fn environment(root: &Path) -> Vec<(OsString, OsString)> {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     vec![

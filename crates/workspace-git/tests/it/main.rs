@@ -1,5 +1,6 @@
 //! Worktrees, salvage and merging on real repositories with the real git.
 
+mod dying;
 mod fixture;
 mod keeping;
 mod merging;

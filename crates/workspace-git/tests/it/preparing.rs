@@ -1,12 +1,12 @@
 //! Making workspaces in every mode and from every state of the repository.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use app::ports::workspaces::{PrepareRequest, Removed, WorkspaceError, Workspaces};
 use domain::workspace::WorkspaceMode;
 use workspace_git::{GitWorkspaces, Settings};
 
-use crate::fixture::{Fixture, session, write};
+use crate::fixture::{Fixture, session, write, write_program};
 
 #[test]
 fn a_worktree_starts_from_the_target_outside_the_repository() {
@@ -162,12 +162,7 @@ fn the_users_hooks_signing_and_variables_do_not_matter() {
         "reference-transaction",
     ] {
         let path = fixture.project.join(".git/hooks").join(hook);
-        write(
-            &fixture.project,
-            &format!(".git/hooks/{hook}"),
-            "#!/bin/sh\ntouch \"$HOME/ran\"\nexit 1\n",
-        );
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+        write_program(&path, "#!/bin/sh\ntouch \"$HOME/ran\"\nexit 1\n");
     }
     for (key, value) in [
         ("commit.gpgSign", "true"),
@@ -466,8 +461,7 @@ fn a_missing_old_or_hanging_git_is_told_apart() {
     let with = |name: &str, script: Option<&str>| {
         let path = scripts.join(name);
         if let Some(script) = script {
-            write(&scripts, name, script);
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+            write_program(&path, script);
         }
         let mut settings = Settings::new(fixture.state.clone(), fixture.environment());
         settings.program = path.into();
