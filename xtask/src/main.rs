@@ -1,4 +1,4 @@
-//! Chores of this repository: `cargo xtask demo | test | tidy`.
+//! Chores of this repository: `cargo xtask demo | test | chaos | tidy`.
 
 #![expect(
     clippy::print_stdout,
@@ -6,6 +6,7 @@
     reason = "its output is what it is for"
 )]
 
+mod chaos;
 mod demo;
 mod opencode;
 mod packages;
@@ -30,6 +31,8 @@ enum Chore {
     Demo(demo::Options),
     /// Install what the tests need, run every check and test, print `N passed, N failed`
     Test(test::Options),
+    /// Kill the real binary's processes at random, and race it against itself
+    Chaos(chaos::Options),
     /// Check the rules that no compiler checks: which crate may use which, what texts may say
     Tidy,
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(options) => demo::run(&options),
         Chore::Test(options) => test::run(&options),
+        Chore::Chaos(options) => chaos::run(&options),
         Chore::Tidy => tidy::run(),
     };
     match done {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{opencode, packages, shell, tidy};
+use crate::{chaos, opencode, packages, shell, tidy};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -54,6 +54,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         "testkit",
     ]))?;
     tests(&mut tally, &opencode)?;
+    for (name, result) in chaos::sample() {
+        tally.count(name, result);
+    }
     println!("Took {} s.", watch.elapsed().as_secs());
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 {

@@ -1,0 +1,70 @@
+//! `cargo xtask chaos`: the real binary, many times over, with its processes killed at random.
+//!
+//! Every campaign prints its seed; the same seed kills at the same delays. `cargo xtask test` runs
+//! a tenth of each.
+
+mod arena;
+mod census;
+mod dice;
+mod kills;
+mod races;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::shell;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What to do; everything where it is not given
+    #[arg(value_enum)]
+    campaign: Option<Campaign>,
+    /// How often, in percent of a full campaign
+    #[arg(long, default_value_t = 100)]
+    percent: u32,
+    /// Repeat the campaign that printed this seed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Campaign {
+    /// 500 launches with the command, the daemon or the runner killed at random points
+    Kills,
+    /// 1,000 times two `run` at once on one pending task
+    Pairs,
+    /// 200 `start` at once
+    Starts,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    shell::run(shell::cargo().args(["build", "--quiet", "--package", "crewboss"]))?;
+    campaigns(options.campaign, options.percent, options.seed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A tenth of everything, for `cargo xtask test`.
+pub(crate) fn sample() -> Vec<(&'static str, Result<()>)> {
+    vec![
+        ("chaos kills", campaigns(Some(Campaign::Kills), 10, None)),
+        ("chaos pairs", campaigns(Some(Campaign::Pairs), 10, None)),
+        ("chaos starts", campaigns(Some(Campaign::Starts), 100, None)),
+    ]
+}
+
+fn campaigns(only: Option<Campaign>, percent: u32, seed: Option<u64>) -> Result<()> {
+    let wanted = |campaign| only.is_none_or(|only| only == campaign);
+    let share = |full: u32| (full * percent / 100).max(1);
+    let seed = seed.unwrap_or_else(dice::fresh_seed);
+    if wanted(Campaign::Kills) {
+        kills::campaign(share(500), seed)?;
+    }
+    if wanted(Campaign::Pairs) {
+        races::pairs(share(1_000))?;
+    }
+    if wanted(Campaign::Starts) {
+        races::starts(share(200))?;
+    }
+    Ok(())
+}
