@@ -1,0 +1,78 @@
+//! What is kept of an agent's output.
+
+use std::fs;
+
+use domain::{agent::CompletionRule::ExitCode, task::TaskStatus};
+
+use crate::bench::Bench;
+
+#[test]
+fn a_flood_is_rotated_and_cut_and_stops_nobody() {
+    let mut bench = Bench::with_script(
+        "i=0; while [ $i -lt 400 ]; do printf '%01000d\\n' $i; i=$((i+1)); done; echo end >&2",
+        ExitCode,
+    );
+    bench.config.log.file_bytes = 50_000;
+    bench.config.log.files_kept = 2;
+    bench.config.log.total_bytes = 300_000;
+    let ran = bench.run(|_| {});
+    assert_eq!(ran.task.status(), TaskStatus::Completed);
+    let folder = bench.folder(&ran.session);
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    assert!(read("agent.log").contains("output was cut here"));
+    assert!(read("agent.log.1").len() <= 51_001);
+    assert!(read("agent.log.2").len() <= 51_001 && !read("agent.log.2").is_empty());
+    assert_eq!(read("agent.log.3"), "");
+}
+
+#[test]
+fn a_line_without_end_is_cut() {
+    let mut bench = Bench::with_script(
+        "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end",
+        ExitCode,
+    );
+    bench.config.line_bytes_max = 100_000;
+    let ran = bench.run(|_| {});
+    let log = bench.log_text(&ran.session);
+    assert!(log.len() < 110_000, "{}", log.len());
+    assert!(log.contains(" bytes cut]\nend\n"));
+}
+
+#[test]
+fn secrets_are_masked_before_they_are_written() {
+    let mut bench = Bench::with_script(
+        "echo \"token $TOKEN\"; echo own-password-1 >&2; echo sk-abcdefghij0123456789",
+        ExitCode,
+    );
+    bench.config.secrets = vec!["own-password-1".to_owned(), "tok-3f9a17c2d8".to_owned()];
+    let ran = bench.run(|_| {});
+    let log = bench.log_text(&ran.session);
+    assert!(log.contains("token ***\n"), "{log}");
+    for secret in ["tok-3f9a17c2d8", "own-password-1", "sk-abcdefghij"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn the_prompt_arrives_byte_for_byte() {
+    let prompt = "literal {agent} $(id) \"q\" \\n 'x' é\n-- second";
+    let bench = Bench::with_script("printf '[%s]\\n' \"$1\"", ExitCode);
+    let ran = bench.run(|task| prompt.clone_into(&mut task.prompt));
+    assert!(
+        bench
+            .log_text(&ran.session)
+            .contains(&format!("[{prompt}]\n"))
+    );
+}
+
+#[test]
+fn an_agent_knows_its_task_and_session() {
+    let bench = Bench::with_script(
+        "echo \"$CREWBOSS_TASK $CREWBOSS_SESSION $CREWBOSS_PROJECT\"",
+        ExitCode,
+    );
+    let ran = bench.run(|_| {});
+    let root = bench.config.project_root.display();
+    let expected = format!("{} {} {root}\n", ran.task.id, ran.session.id);
+    assert!(bench.log_text(&ran.session).contains(&expected));
+}
