@@ -63,6 +63,8 @@ pub(crate) fn end(census: Census<'_>, grace: Duration) -> Ended {
 struct Ending<'a> {
     census: Census<'a>,
     group: Option<SessionCgroup>,
+    /// Whether we, or someone above us, are in that group ourselves.
+    is_inside: bool,
     roll: Roll<'a>,
 }
 
@@ -74,12 +76,15 @@ impl<'a> Ending<'a> {
         loop {
             if self.look_and_ask() == 0 {
                 empty += 1;
-                if empty == EMPTY_LOOKS || self.group_is_empty() {
+                if self.is_over(empty) {
                     return true;
                 }
-                continue;
+                if !deadline.has_passed() {
+                    continue;
+                }
+            } else {
+                empty = 0;
             }
-            empty = 0;
             if deadline.has_passed() {
                 return false;
             }
@@ -100,7 +105,7 @@ impl<'a> Ending<'a> {
             }
         }
         let mut empty = 0;
-        while empty < EMPTY_LOOKS && !deadline.has_passed() {
+        while !self.is_over(empty) && !deadline.has_passed() {
             self.kill_group();
             if self.look(Roll::kill) == 0 {
                 empty += 1;
@@ -142,18 +147,19 @@ impl<'a> Ending<'a> {
         count
     }
 
-    /// Whether the session has a control group and nobody is in it.
-    fn group_is_empty(&self) -> bool {
-        self.group
-            .as_ref()
-            .is_some_and(|group| !group.is_populated())
+    /// Whether so many looks in a row that found nobody are enough: with a control group one, if
+    /// the group is empty, since a look can miss who keeps moving to a new process.
+    fn is_over(&self, empty: usize) -> bool {
+        match &self.group {
+            Some(group) if !self.is_inside => empty > 0 && !group.is_populated(),
+            _ => empty >= EMPTY_LOOKS,
+        }
     }
 
     /// Kills the whole group at once, unless we are in it ourselves.
     fn kill_group(&self) {
         let Some(group) = &self.group else { return };
-        let pids = group.pids();
-        if !own_line().iter().any(|pid| pids.contains(pid)) {
+        if !self.is_inside {
             // Where this fails the members are killed one by one.
             drop(group.kill());
         }

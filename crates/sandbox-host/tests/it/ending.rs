@@ -221,8 +221,8 @@ fn groups_that_an_agent_made_are_removed() {
 
 #[test]
 fn who_keeps_moving_to_a_new_process_is_caught() {
-    // Each lives for a few milliseconds and starts the next in a session of its own.
-    let script = "trap '' TERM; export F='sleep 0.005; setsid sh -c \"$F\" & exit'; \
+    // Each lives for a moment and starts the next in a session of its own.
+    let script = "trap '' TERM; export F='sleep 0.05; setsid sh -c \"$F\" & exit'; \
                   setsid sh -c \"$F\" >/dev/null 2>&1 & echo up";
     with_each(|host| {
         let launch = shell(script);
