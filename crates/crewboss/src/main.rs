@@ -1,1 +1,44 @@
-fn main() {}
+//! The `crewboss` program.
+
+mod cli;
+mod config;
+mod connection;
+mod context;
+mod daemon;
+mod environment;
+mod fail;
+mod follow;
+mod interrupt;
+mod launch;
+mod output;
+mod places;
+mod probe;
+mod render;
+mod stop;
+mod wiring;
+mod workplace;
+
+use std::{
+    ffi::OsString,
+    io::Write as _,
+    process::ExitCode,
+};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let first = arguments.get(1).and_then(|argument| argument.to_str());
+    match first {
+        // Before anything is read or parsed: scripts ask for it often.
+        Some("--version" | "-V") if arguments.len() == 2 => {
+            let version = concat!("crewboss ", env!("CARGO_PKG_VERSION"), "\n");
+            let _ = std::io::stdout().write_all(version.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Some(wiring::EXEC_SHIM) => {
+            let error = sandbox_host::exec_shim(&arguments[2..]);
+            let _ = writeln!(std::io::stderr(), "error: cannot execute: {error}");
+            ExitCode::from(u8::try_from(sandbox_host::EXIT_NOT_STARTED).unwrap_or(1))
+        }
+        _ => ExitCode::from(cli::main(arguments) as u8),
+    }
+}

@@ -1,0 +1,238 @@
+//! The command line: one file for each verb, with its arguments and what it does.
+
+mod archive;
+mod attach;
+mod cancel;
+mod clean;
+mod completions;
+mod config;
+mod deps;
+mod diff;
+mod doctor;
+mod index;
+mod init;
+mod logs;
+mod man;
+mod merge;
+mod retry;
+mod run;
+mod runner;
+mod self_test;
+mod show;
+mod start;
+mod status;
+mod task;
+mod timeout;
+mod wait;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    context::Context,
+    environment::Environment,
+    fail::{Exit, Fail, Outcome},
+    output::Output,
+};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong input, 3 not found, 4 the state does not allow it,
+5 unavailable, 124 time is over, 130 interrupted.";
+
+/// Runs crews of coding agents: a durable task queue, isolated workspaces, checked results.
+#[derive(Debug, Parser)]
+#[command(name = "crewboss", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Work on the project in this folder instead of the one around the current folder
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
+    project: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// Say on stderr what is being done (as CREWBOSS_LOG=debug)
+    #[arg(long, short = 'd', global = true, help_heading = "Global options")]
+    debug: bool,
+    /// Use no colours (as NO_COLOR)
+    #[arg(long, global = true, help_heading = "Global options")]
+    no_color: bool,
+    /// Set a configuration key for this command, as KEY=VALUE; may be repeated
+    #[arg(
+        long = "config",
+        global = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Global options"
+    )]
+    settings: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make this folder a project, with a commented configuration
+    Init(init::Args),
+    /// Queue a task for an agent
+    Start(start::Args),
+    /// Start waiting tasks, each in a process of its own
+    Run(run::Args),
+    /// Show what waits, runs and has ended
+    Status(status::Args),
+    /// Show everything about one task
+    Show(show::Args),
+    /// Wait until tasks have ended
+    Wait(wait::Args),
+    /// Follow a running task until it ends; Ctrl+C leaves it running
+    Attach(attach::Args),
+    /// Print what an agent printed
+    Logs(logs::Args),
+    /// End tasks and everything that they started
+    Cancel(cancel::Args),
+    /// Try a failed task again, as a new task
+    Retry(retry::Args),
+    /// End a task as timed out, or look after time limits
+    Timeout(timeout::Args),
+    /// Show what a task changed
+    Diff(diff::Args),
+    /// Merge a task's finished work into a branch
+    Merge(merge::Args),
+    /// Delete tasks that have ended
+    Clean(clean::Args),
+    /// Move old tasks out of the lists, or back
+    Archive(archive::Args),
+    /// Look at what depends on what
+    Deps(deps::Args),
+    /// Speak for an agent outside that holds an external task
+    Task(task::Args),
+    /// Look at the configuration, or change it
+    Config(config::Args),
+    /// Check or count the store's own counters
+    Index(index::Args),
+    /// Check that everything needed is there, and say what a task would get
+    Doctor(doctor::Args),
+    /// Run one task from queue to finish in a place of its own, in seconds
+    SelfTest(self_test::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Man(man::Args),
+    #[command(hide = true)]
+    Runner(runner::Args),
+}
+
+/// Parses a command line and carries it out.
+pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(start::keep_dashed_prompts(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match carry_out(cli) {
+        Ok(exit) => exit,
+        Err(fail) => {
+            eprint(&fail.render());
+            fail.exit
+        }
+    }
+}
+
+fn carry_out(cli: Cli) -> Outcome {
+    let env = Environment::read()
+        .map_err(|error| Fail::io("the current folder cannot be used", &error))?;
+    let global = cli.global;
+    let out = Output::new(&env, global.json, global.debug, global.no_color);
+    let Some(verb) = cli.verb else {
+        let help = <Cli as clap::CommandFactory>::command().render_help();
+        out.raw(help.to_string().as_bytes())?;
+        return Ok(Exit::Ok);
+    };
+    match verb {
+        Verb::Completions(args) => return args.run(&out),
+        Verb::Man(args) => return args.run(&out),
+        Verb::SelfTest(args) => return args.run(env, out),
+        _ => {}
+    }
+    let context = Context::new(env, out, global.project.as_deref(), global.settings)?;
+    dispatch(verb, &context)
+}
+
+fn dispatch(verb: Verb, context: &Context) -> Outcome {
+    match verb {
+        Verb::Init(args) => args.run(context),
+        Verb::Start(args) => args.run(context),
+        Verb::Run(args) => args.run(context),
+        Verb::Status(args) => args.run(context),
+        Verb::Show(args) => args.run(context),
+        Verb::Wait(args) => args.run(context),
+        Verb::Attach(args) => args.run(context),
+        Verb::Logs(args) => args.run(context),
+        Verb::Cancel(args) => args.run(context),
+        Verb::Retry(args) => args.run(context),
+        Verb::Timeout(args) => args.run(context),
+        Verb::Diff(args) => args.run(context),
+        Verb::Merge(args) => args.run(context),
+        Verb::Clean(args) => args.run(context),
+        Verb::Archive(args) => args.run(context),
+        Verb::Deps(args) => args.run(context),
+        Verb::Task(args) => args.run(context),
+        Verb::Config(args) => args.run(context),
+        Verb::Index(args) => args.run(context),
+        Verb::Doctor(args) => args.run(context),
+        Verb::Runner(args) => args.run(context),
+        Verb::SelfTest(_) | Verb::Completions(_) | Verb::Man(_) => {
+            unreachable!("carried out without a project")
+        }
+    }
+}
+
+/// Help and version go to stdout and are no error; everything else is a wrong command line.
+fn usage(error: &clap::Error) -> Exit {
+    use std::io::Write as _;
+    if error.use_stderr() {
+        eprint(&error.render().to_string());
+        return Exit::Usage;
+    }
+    let _ = std::io::stdout()
+        .lock()
+        .write_all(error.render().to_string().as_bytes());
+    Exit::Ok
+}
+
+fn eprint(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A question to a person, answered `y` or not. Where nobody can answer, that is an error.
+fn confirm(out: &Output, question: &str) -> Result<bool, Fail> {
+    use std::io::{BufRead as _, Write as _};
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{question} (y/N): ");
+    let _ = stderr.flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    match read {
+        Ok(0) | Err(_) => {
+            let _ = writeln!(stderr);
+            out.debug("standard input is closed");
+            Err(
+                Fail::usage("there is nobody to answer: standard input is closed")
+                    .hint("say --yes (-y) to go ahead without asking"),
+            )
+        }
+        Ok(_) => Ok(matches!(
+            answer.trim().to_ascii_lowercase().as_str(),
+            "y" | "yes"
+        )),
+    }
+}

@@ -1,0 +1,223 @@
+//! `archive`: move old tasks out of the lists, or back.
+
+use std::collections::BTreeSet;
+
+use app::command::{Command, Output};
+use domain::{
+    id::TaskId,
+    task::{Task, TaskStatus},
+    time::Timestamp,
+};
+use serde_json::json;
+
+use crate::{
+    config::Settings,
+    context::{Context, unexpected},
+    fail::{Exit, Fail, Outcome},
+    render::document,
+};
+
+const DAY_MILLIS: i64 = 86_400_000;
+/// More tasks than this are only archived when a person says so.
+const UNASKED_MAX: usize = 10;
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    /// Only say what would be archived
+    #[arg(long)]
+    dry_run: bool,
+    /// Archive although archive.enabled is false
+    #[arg(long, short)]
+    force: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Count what is archived
+    Stats,
+    /// List what is archived
+    List,
+    /// Put tasks back into the lists
+    Restore {
+        /// The tasks
+        #[arg(value_name = "ID", required = true)]
+        tasks: Vec<String>,
+    },
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        match &self.verb {
+            Some(Verb::Stats) => stats(context),
+            Some(Verb::List) => list(context),
+            Some(Verb::Restore { tasks }) => restore(context, tasks),
+            None => self.archive(context),
+        }
+    }
+
+    fn archive(&self, context: &Context) -> Outcome {
+        let (out, settings) = (&context.out, &context.config()?.settings);
+        if !settings.archive.enabled && !self.force && !self.dry_run {
+            return Err(Fail::new(
+                Exit::Conflict,
+                "Auto-archival is disabled. Use --force to archive anyway.",
+            ));
+        }
+        context.reconcile()?;
+        let now = context.clock()?.now().wall;
+        let tasks = eligible(context, settings, now)?;
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        if tasks.is_empty() {
+            out.line("No tasks eligible for archival.")?;
+            out.document(
+                "archive",
+                &json!({ "archived": [], "dry_run": self.dry_run }),
+            )?;
+            return Ok(Exit::Ok);
+        }
+        out.line(format_args!(
+            "Found {} task(s) eligible for archival:",
+            tasks.len()
+        ))?;
+        for task in &tasks {
+            let (status, days) = (task.status().as_str(), age_days(task, now));
+            out.line(format_args!("  {} ({status}, {days} days old)", task.id))?;
+        }
+        if self.dry_run {
+            out.line("[Dry run - no changes made]")?;
+            out.document("archive", &json!({ "archived": ids, "dry_run": true }))?;
+            return Ok(Exit::Ok);
+        }
+        let ask = tasks.len() > UNASKED_MAX && !self.yes && !self.force;
+        if ask && !super::confirm(out, &format!("Archive {} tasks?", tasks.len()))? {
+            out.line("Cancelled.")?;
+            return Ok(Exit::Ok);
+        }
+        let archived = change(context, ids, true)?;
+        let errors = tasks.len() - archived.len();
+        out.line(format_args!(
+            "Archived: {}, Errors: {errors}",
+            archived.len()
+        ))?;
+        out.document(
+            "archive",
+            &json!({ "archived": archived, "dry_run": false }),
+        )?;
+        Ok(if errors == 0 { Exit::Ok } else { Exit::Failed })
+    }
+}
+
+fn change(context: &Context, tasks: Vec<TaskId>, archived: bool) -> Result<Vec<TaskId>, Fail> {
+    match context.change(Command::ArchiveTasks { tasks, archived })? {
+        Output::Tasks { tasks } => Ok(tasks),
+        _ => Err(unexpected("archive")),
+    }
+}
+
+fn age_days(task: &Task, now: Timestamp) -> i64 {
+    let ended = task.ended_at().unwrap_or(task.updated_at);
+    (now.as_millis() - ended.as_millis()) / DAY_MILLIS
+}
+
+/// Old enough, and nothing open still hangs on it: its chain has ended, and nobody waits for it.
+fn eligible(context: &Context, settings: &Settings, now: Timestamp) -> Result<Vec<Task>, Fail> {
+    let open = context.all_tasks(&[TaskStatus::Pending, TaskStatus::Running], false)?;
+    let mut needed: BTreeSet<TaskId> = open.iter().map(|task| task.chain.root).collect();
+    needed.extend(
+        open.iter()
+            .flat_map(|task| task.spec.depends_on.iter().copied()),
+    );
+    let ended = [
+        TaskStatus::Completed,
+        TaskStatus::Failed,
+        TaskStatus::Cancelled,
+    ];
+    let is_old = |task: &Task| {
+        let days = match task.status() {
+            TaskStatus::Completed => settings.archive.max_completed_age_days,
+            _ => settings.archive.max_failed_age_days,
+        };
+        age_days(task, now) >= i64::from(days)
+    };
+    let tasks = context.all_tasks(&ended, false)?;
+    Ok(tasks
+        .into_iter()
+        .filter(|task| is_old(task) && !needed.contains(&task.chain.root))
+        .collect())
+}
+
+fn stats(context: &Context) -> Outcome {
+    let (out, settings) = (&context.out, &context.config()?.settings.archive);
+    let total = context.all_tasks(&[], true)?.len();
+    out.line("Archive Statistics:")?;
+    out.line(format_args!("  Total archived tasks: {total}"))?;
+    out.line(format_args!(
+        "  Location: {}",
+        context.places.store_file().display()
+    ))?;
+    let word = if settings.enabled {
+        "ENABLED"
+    } else {
+        "DISABLED"
+    };
+    out.line(format_args!("Auto-archival: {word}"))?;
+    out.line(format_args!(
+        "  Completed tasks: {} days",
+        settings.max_completed_age_days
+    ))?;
+    out.line(format_args!(
+        "  Failed tasks: {} days",
+        settings.max_failed_age_days
+    ))?;
+    let body = json!({
+        "total": total,
+        "enabled": settings.enabled,
+        "max_completed_age_days": settings.max_completed_age_days,
+        "max_failed_age_days": settings.max_failed_age_days,
+    });
+    out.document("archive_stats", &body)?;
+    Ok(Exit::Ok)
+}
+
+fn list(context: &Context) -> Outcome {
+    let tasks = context.all_tasks(&[], true)?;
+    let documents: Vec<_> = tasks.iter().map(document::task).collect();
+    context
+        .out
+        .document("archive_list", &json!({ "tasks": documents }))?;
+    if tasks.is_empty() {
+        context.out.line("No archived tasks.")?;
+    }
+    for task in &tasks {
+        let (status, name) = (task.status().as_str(), &task.spec.name);
+        context
+            .out
+            .line(format_args!("{} ({status}) {name}", task.id))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn restore(context: &Context, names: &[String]) -> Outcome {
+    let ids = context.resolve_all(names)?;
+    let asked = ids.len();
+    let restored = change(context, ids, false)?;
+    for id in &restored {
+        context.out.line(format_args!("Task {id} restored."))?;
+    }
+    if restored.len() < asked {
+        context.out.say(format_args!(
+            "{} of them not archived",
+            asked - restored.len()
+        ));
+    }
+    context
+        .out
+        .document("archive_restore", &json!({ "restored": restored }))?;
+    Ok(Exit::Ok)
+}

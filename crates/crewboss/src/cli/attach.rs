@@ -1,0 +1,49 @@
+//! `attach`: follow a running task until it ends.
+
+use domain::task::TaskStatus;
+
+use crate::{
+    context::Context,
+    fail::{Exit, Fail, Outcome},
+};
+
+use super::logs::{Record, follow};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The task
+    #[arg(value_name = "ID")]
+    task: String,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        let id = context.resolve(&self.task)?;
+        if context.out.json {
+            return Err(Fail::usage("attach shows live output and has no --json")
+                .hint("`crewboss logs ID --transcript --follow` prints JSON lines"));
+        }
+        let exit = follow(context, id, Record::Log, None)?;
+        if exit == Exit::Interrupted {
+            context.out.say(format_args!(
+                "{id} goes on; `crewboss attach {id}` comes back to it"
+            ));
+            return Ok(Exit::Ok);
+        }
+        let task = context.details(id)?.view.task;
+        let why = task
+            .failure()
+            .map(|failure| format!(": {}", failure.message));
+        let status = task.status();
+        context.out.say(format_args!(
+            "Task {id} {}{}",
+            status.as_str(),
+            why.unwrap_or_default()
+        ));
+        Ok(if status == TaskStatus::Completed {
+            Exit::Ok
+        } else {
+            Exit::Failed
+        })
+    }
+}

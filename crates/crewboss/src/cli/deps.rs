@@ -1,0 +1,160 @@
+//! `deps`: what depends on what.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    graph::find_cycle,
+    id::TaskId,
+    task::{Task, TaskStatus},
+};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    fail::{Exit, Fail, Outcome},
+    render::symbols::Symbol,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// What one task waits for, and what waits for it
+    Show {
+        /// The task
+        #[arg(value_name = "ID")]
+        task: String,
+    },
+    /// All tasks with dependencies
+    Graph,
+    /// Look for circles
+    Validate,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        match self.verb {
+            Verb::Show { task } => show(context, &task),
+            Verb::Graph => graph(context),
+            Verb::Validate => validate(context),
+        }
+    }
+}
+
+fn show(context: &Context, name: &str) -> Outcome {
+    let id = context.resolve(name)?;
+    context.reconcile()?;
+    let details = context.details(id)?;
+    let out = &context.out;
+    let listed: Vec<_> = details
+        .dependencies
+        .iter()
+        .map(|task| json!({ "id": task.id, "status": task.status() }))
+        .collect();
+    let status = details.view.task.status();
+    let body = json!({
+        "task": id, "status": status, "dependencies": listed, "dependants": details.dependants,
+    });
+    out.document("deps", &body)?;
+    out.line(format_args!("Task: {id}"))?;
+    out.line(format_args!("Status: {}", status.as_str()))?;
+    if details.dependencies.is_empty() {
+        out.line("No dependencies")?;
+    } else {
+        out.line(format_args!(
+            "\nDependencies ({}):",
+            details.dependencies.len()
+        ))?;
+    }
+    for task in &details.dependencies {
+        let sign = Symbol::of(task.status()).text(out.unicode);
+        out.line(format_args!(
+            "  {sign} {} ({})",
+            task.id,
+            task.status().as_str()
+        ))?;
+    }
+    if !details.dependants.is_empty() {
+        out.line(format_args!("\nNeeded by ({}):", details.dependants.len()))?;
+    }
+    for dependant in &details.dependants {
+        out.line(format_args!("  {dependant}"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Every task that is no retry, by id, archived ones included.
+fn chains(context: &Context) -> Result<(Vec<Task>, BTreeMap<TaskId, TaskStatus>), Fail> {
+    let mut all = context.all_tasks(&[], true)?;
+    all.extend(context.all_tasks(&[], false)?);
+    all.sort_by_key(|task| task.id);
+    // The newest of a chain speaks for it, and comes last.
+    let statuses = all
+        .iter()
+        .map(|task| (task.chain.root, task.status()))
+        .collect();
+    Ok((all, statuses))
+}
+
+fn graph(context: &Context) -> Outcome {
+    context.reconcile()?;
+    let (tasks, statuses) = chains(context)?;
+    let out = &context.out;
+    let linked: Vec<&Task> = tasks
+        .iter()
+        .filter(|task| !task.spec.depends_on.is_empty())
+        .collect();
+    let edges: Vec<_> = linked
+        .iter()
+        .map(|task| json!({ "id": task.id, "status": task.status(), "depends_on": task.spec.depends_on }))
+        .collect();
+    out.document("deps_graph", &json!({ "tasks": edges }))?;
+    if linked.is_empty() {
+        out.line("No tasks with dependencies found")?;
+        return Ok(Exit::Ok);
+    }
+    out.line("Dependency Graph:")?;
+    let arrow = Symbol::Arrow.text(out.unicode);
+    for task in linked {
+        out.line(format_args!("\n{} ({})", task.id, task.status().as_str()))?;
+        for root in &task.spec.depends_on {
+            let status = statuses
+                .get(root)
+                .map_or("missing", |status| status.as_str());
+            out.line(format_args!("  {arrow} {root} ({status})"))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn validate(context: &Context) -> Outcome {
+    let (tasks, _) = chains(context)?;
+    let edges: BTreeMap<TaskId, Vec<TaskId>> = tasks
+        .iter()
+        .map(|task| (task.chain.root, task.spec.depends_on.clone()))
+        .collect();
+    let cycle = find_cycle(&edges);
+    let out = &context.out;
+    out.document(
+        "deps_validate",
+        &json!({ "valid": cycle.is_none(), "cycle": cycle }),
+    )?;
+    match cycle {
+        None => {
+            let sign = Symbol::Check.text(out.unicode);
+            out.line(format_args!("{sign} No circular dependencies found"))?;
+            Ok(Exit::Ok)
+        }
+        Some(cycle) => {
+            let sign = Symbol::Failed.text(out.unicode);
+            let path: Vec<String> = cycle.iter().map(ToString::to_string).collect();
+            out.line(format_args!("{sign} Circular dependency detected!"))?;
+            out.line(format_args!("Cycle: {}", path.join(" -> ")))?;
+            Ok(Exit::Failed)
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `runner`: the process that owns one session. Started by others, never by hand.
+
+use std::{path::PathBuf, sync::Arc};
+
+use domain::id::SessionId;
+use runner::{Deps, Interrupt, RunnerExit};
+
+use crate::{
+    context::Context,
+    fail::{Exit, Fail, Outcome},
+    wiring,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The session
+    #[arg(long)]
+    session: SessionId,
+    /// The fence under which it was claimed
+    #[arg(long)]
+    fence: u64,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        let host = wiring::host(&context.program()?)?;
+        host.become_subreaper()
+            .map_err(|error| Fail::io("the runner cannot adopt orphans", &error))?;
+        let processes: Arc<dyn app::ports::processes::Processes> = Arc::new(host);
+        runner::end_session_on_panic(Arc::clone(&processes), self.session);
+        let interrupt = Interrupt::default();
+        interrupt
+            .on_signals()
+            .map_err(|error| Fail::io("the runner cannot listen to signals", &error))?;
+        let session = context.session(self.session)?;
+        let root = PathBuf::from(context.root_of(session.project)?);
+        let config = context.config()?;
+        let clock = context.clock()?;
+        let agents = wiring::agents(config, &root);
+        for warning in agents.warnings() {
+            context.out.warn(warning);
+        }
+        let deps = Deps {
+            store: context.store()?,
+            clock: Arc::clone(&clock),
+            processes: Arc::clone(&processes),
+            workspaces: context.workspaces(),
+            gates: Arc::new(verify::CommandGates::new(processes, clock)),
+            folders: context.folders(),
+            agents,
+            config: wiring::runner_config(&context.env, &context.places, config, root),
+            interrupt,
+            on_launched: None,
+        };
+        match runner::run(deps, self.session, self.fence) {
+            RunnerExit::Settled(_) | RunnerExit::NotOurs => Ok(Exit::Ok),
+            RunnerExit::Lost => Ok(Exit::Conflict),
+            RunnerExit::Down => Ok(Exit::Interrupted),
+            RunnerExit::Unsettled(why) | RunnerExit::Unreachable(why) => {
+                Err(Fail::new(Exit::Unavailable, why))
+            }
+            RunnerExit::Broken(why) => Err(Fail::new(Exit::Failed, why)),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `task`: speak for an agent outside that holds an external task.
+
+use app::command::{Command, Output};
+use domain::{
+    agent::AgentName,
+    failure::{Failure, FailureReason},
+};
+
+use crate::{
+    context::{Context, unexpected},
+    fail::{Exit, Outcome},
+    render::document,
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Queue a task that agents outside attach to (as `start --external`)
+    Create(Box<super::start::Args>),
+    /// Make an agent outside the holder of a task
+    Attach {
+        /// The task
+        #[arg(value_name = "ID")]
+        task: String,
+        /// The agent
+        #[arg(long, value_name = "NAME")]
+        agent: AgentName,
+    },
+    /// Let an agent leave; the task waits for the next
+    Detach {
+        /// The task
+        #[arg(value_name = "ID")]
+        task: String,
+        /// The agent; needed where several hold it
+        #[arg(long, value_name = "NAME")]
+        agent: Option<AgentName>,
+    },
+    /// Say that the task is done
+    Complete {
+        /// The task
+        #[arg(value_name = "ID")]
+        task: String,
+        /// The agent that says so; needed where several hold it
+        #[arg(long, value_name = "NAME")]
+        agent: Option<AgentName>,
+    },
+    /// Say that the task has failed
+    Fail {
+        /// The task
+        #[arg(value_name = "ID")]
+        task: String,
+        /// Why
+        #[arg(long, short, value_name = "TEXT", default_value = "reported as failed")]
+        message: String,
+        /// The agent that says so; needed where several hold it
+        #[arg(long, value_name = "NAME")]
+        agent: Option<AgentName>,
+    },
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        match self.verb {
+            Verb::Create(args) => args.external().run(context),
+            Verb::Attach { task, agent } => attach(context, &task, agent),
+            Verb::Detach { task, agent } => detach(context, &task, agent),
+            Verb::Complete { task, agent } => end(context, &task, agent, None),
+            Verb::Fail {
+                task,
+                message,
+                agent,
+            } => {
+                let failure = Failure::new(FailureReason::Reported, message);
+                end(context, &task, agent, Some(failure))
+            }
+        }
+    }
+}
+
+fn attach(context: &Context, name: &str, agent: AgentName) -> Outcome {
+    let task = context.resolve(name)?;
+    let lease_millis = context
+        .config()?
+        .settings
+        .run
+        .lease_seconds
+        .saturating_mul(1_000);
+    let launcher = context.processes()?.own_identity();
+    let command = Command::Attach {
+        task,
+        agent,
+        launcher,
+        lease_millis,
+    };
+    let Output::Session { session } = context.change(command)? else {
+        return Err(unexpected("attach"));
+    };
+    context.out.line(format_args!(
+        "{} holds task {task} as {}.",
+        session.agent, session.id
+    ))?;
+    context
+        .out
+        .document("session", &document::session(&session))?;
+    Ok(Exit::Ok)
+}
+
+fn detach(context: &Context, name: &str, agent: Option<AgentName>) -> Outcome {
+    let task = context.resolve(name)?;
+    let Output::Task { task, .. } = context.change(Command::Detach { task, agent })? else {
+        return Err(unexpected("detach"));
+    };
+    context.out.line(format_args!(
+        "Task {} is {}.",
+        task.id,
+        task.status().as_str()
+    ))?;
+    context.out.document("task", &document::task(&task))?;
+    Ok(Exit::Ok)
+}
+
+fn end(
+    context: &Context,
+    name: &str,
+    agent: Option<AgentName>,
+    failure: Option<Failure>,
+) -> Outcome {
+    let task = context.resolve(name)?;
+    let recovery = context.recovery()?;
+    let command = Command::EndExternal {
+        task,
+        agent,
+        failure,
+        recovery,
+    };
+    let Output::Task { task, .. } = context.change(command)? else {
+        return Err(unexpected("end"));
+    };
+    context
+        .out
+        .line(format_args!("Task {} {}.", task.id, task.status().as_str()))?;
+    context.out.document("task", &document::task(&task))?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,184 @@
+//! Configuration: defaults, then the user's file, the project's file, the environment, and flags.
+//! Every value knows where it came from, and an unknown key is an error that names its place.
+
+mod edit;
+mod file;
+mod settings;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use domain::{
+    agent::{AgentConfig, AgentName},
+    gate::GateSpec,
+};
+
+pub(crate) use self::{
+    edit::{commented_default, replace, set_value},
+    settings::{KEYS, Key, Settings},
+    value::Raw,
+};
+use crate::{environment::Environment, fail::Fail, output::Output, places::Places};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A file and its line.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Environment(String),
+    /// A flag.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// The configuration in force.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Everything with a default.
+    pub settings: Settings,
+    /// `[agents.NAME]`.
+    pub agents: BTreeMap<AgentName, AgentConfig>,
+    /// `[[gates]]` and `[gates.NAME]`, in the order of the files.
+    pub gates: Vec<GateSpec>,
+    origins: BTreeMap<String, Origin>,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Reads every layer. `flags` are `KEY=VALUE`.
+    ///
+    /// # Errors
+    /// The first wrong key or value, by file and line.
+    pub(crate) fn load(env: &Environment, places: &Places, flags: &[String]) -> Result<Self, Fail> {
+        let mut config = Self::default();
+        for path in [places.user_config.clone(), places.project_config()] {
+            config.read_file(&path)?;
+        }
+        config.read_environment(env)?;
+        for flag in flags {
+            config.read_flag(flag)?;
+        }
+        Ok(config)
+    }
+
+    /// Where a key's value came from.
+    pub(crate) fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Says what was read.
+    pub(crate) fn report(&self, out: &Output) {
+        if self.files.is_empty() {
+            return out.debug("configuration loaded: defaults, no file");
+        }
+        let files: Vec<String> = self.files.iter().map(|p| p.display().to_string()).collect();
+        out.debug(format_args!("configuration loaded: {}", files.join(", ")));
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<(), Fail> {
+        let Some(text) = file::read(path)? else {
+            return Ok(());
+        };
+        file::apply(self, path, &text)?;
+        self.files.push(path.to_owned());
+        Ok(())
+    }
+
+    fn read_environment(&mut self, env: &Environment) -> Result<(), Fail> {
+        for key in KEYS {
+            let name = format!(
+                "CREWBOSS_{}",
+                key.name.replace('.', "_").to_ascii_uppercase()
+            );
+            if let Some(text) = env.text(&name) {
+                let raw = Raw::of_text(text);
+                let problem = |problem| Fail::usage(format!("{name}: {problem}"));
+                self.settings.assign(key.name, &raw).map_err(problem)?;
+                self.origins
+                    .insert(key.name.to_owned(), Origin::Environment(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_flag(&mut self, flag: &str) -> Result<(), Fail> {
+        let Some((name, text)) = flag.split_once('=') else {
+            return Err(Fail::usage(format!("--config {flag}: expected KEY=VALUE")));
+        };
+        let key = find_key(name.trim())?;
+        self.settings
+            .assign(key.name, &Raw::of_text(text.trim()))
+            .map_err(|problem| Fail::usage(format!("--config {}: {problem}", key.name)))?;
+        self.origins.insert(key.name.to_owned(), Origin::Flag);
+        Ok(())
+    }
+}
+
+/// The key of a name.
+///
+/// # Errors
+/// Names the nearest where there is none.
+pub(crate) fn find_key(name: &str) -> Result<&'static Key, Fail> {
+    KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
+        let fail = Fail::usage(format!(
+            "unknown configuration key `{}`",
+            name.escape_debug()
+        ));
+        match nearest(name, KEYS.iter().map(|key| key.name)) {
+            Some(near) => fail.hint(format!("did you mean `{near}`?")),
+            None => fail.hint("`crewboss config show` lists every key"),
+        }
+    })
+}
+
+/// The candidate that differs least, if it is near.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edits that turn one text into the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,179 @@
+//! Every key with a default: its type, what it may be, and what it means. The one table from which
+//! the configuration, `config show`, the commented file and the reference are made.
+
+use domain::{retry::Backoff, task::Limits as TaskLimits, workspace::WorkspaceMode};
+
+use super::value::{Raw, Setting};
+
+/// A key of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `section.key`.
+    pub name: &'static str,
+    /// What it means, in one sentence.
+    pub meaning: &'static str,
+}
+
+fn any(_: &Raw) -> Result<(), String> {
+    Ok(())
+}
+
+fn positive(raw: &Raw) -> Result<(), String> {
+    match raw {
+        Raw::Int(number) if *number < 1 => Err(format!("{number} is too small: at least 1")),
+        Raw::Int(_) | Raw::Bool(_) | Raw::Text(_) | Raw::Other(_) => Ok(()),
+    }
+}
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $section:ident: $Section:ident {
+        $($key:ident: $type:ty = $default:expr, $check:ident, $meaning:literal;)*
+    })*) => {
+        $($(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $Section {
+            $(#[doc = $meaning] pub $key: $type,)*
+        }
+
+        impl Default for $Section {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        })*
+
+        /// Every section.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct Settings {
+            $($(#[$doc])* pub $section: $Section,)*
+        }
+
+        /// Every key, section by section.
+        pub const KEYS: &[Key] = &[$($(Key {
+            name: concat!(stringify!($section), ".", stringify!($key)),
+            meaning: $meaning,
+        },)*)*];
+
+        impl Settings {
+            /// Sets a key, or says what would be right.
+            pub(crate) fn assign(&mut self, name: &str, raw: &Raw) -> Result<(), String> {
+                $($(if name == concat!(stringify!($section), ".", stringify!($key)) {
+                    $check(raw)?;
+                    self.$section.$key = <$type as Setting>::read(raw)?;
+                    return Ok(());
+                })*)*
+                Err("there is no such key".to_owned())
+            }
+
+            /// A key's value; none where it is not set or not a key.
+            pub(crate) fn value(&self, name: &str) -> Option<Raw> {
+                $($(if name == concat!(stringify!($section), ".", stringify!($key)) {
+                    return self.$section.$key.to_raw();
+                })*)*
+                None
+            }
+        }
+    };
+}
+
+settings! {
+    /// How tasks are run.
+    run: Run {
+        parallel: u32 = 3, positive, "Tasks that `run --parallel` without a number runs at once.";
+        timeout_seconds: Option<u32> = None, positive, "Seconds that a task may take where neither it nor its agent says.";
+        timeout_warning_seconds: u32 = 60, any, "Seconds before its deadline at which a task is shown as near it.";
+        retries_max: u32 = 3, any, "Retries that a task may have.";
+        auto_retry: bool = false, any, "Whether failed tasks are tried again by themselves.";
+        backoff_base_seconds: u64 = 2, positive, "Seconds before the first automatic retry; doubled before each further one.";
+        backoff_cap_seconds: u64 = 300, positive, "Seconds between automatic retries at most.";
+        cancel_grace_seconds: u32 = 3, any, "Seconds between TERM and KILL when a task is cancelled.";
+        timeout_grace_seconds: u32 = 5, any, "Seconds between TERM and KILL when a task's time is up.";
+        sentinel_grace_seconds: u32 = 2, any, "Seconds that an agent has to end by itself once it has left a sentinel file.";
+        ageing_seconds: u64 = 600, any, "Seconds of waiting that are worth one more priority; 0 switches ageing off.";
+        requeues_max: u32 = 3, any, "Times that a task whose session was lost goes back to the queue before it fails.";
+        lease_seconds: u64 = 30, positive, "Seconds that a session may stay silent before it is taken for lost.";
+        require_diff: bool = false, any, "Whether a task that changes no file has failed.";
+    }
+    /// Limits on what is stored and shown.
+    limits: Limits {
+        queue_max: u64 = 10_000, positive, "Tasks of a project that have not ended, at most.";
+        queue_refuse: bool = true, any, "Whether a task over `queue_max` is refused (true) or only warned about.";
+        prompt_bytes_max: u64 = 1_048_576, positive, "Bytes of a prompt at most: more belongs into a file of the project.";
+        log_file_bytes: u64 = 50_000_000, positive, "Bytes after which a session's log is rotated.";
+        log_files_kept: u32 = 5, positive, "Rotated logs of a session that are kept.";
+        log_bytes_max: u64 = 500_000_000, positive, "Bytes that a session may log in all; what comes after is dropped, and the log says so.";
+        transcript_bytes_max: u64 = 500_000_000, positive, "The same for its transcript.";
+        line_bytes_max: u64 = 1_048_576, positive, "Bytes of one line of an agent's output; a longer one is cut.";
+        diff_bytes_max: u64 = 10_485_760, positive, "Bytes of a patch that `diff` shows at most.";
+        status_tasks: u32 = 50, positive, "Tasks that `status` shows of each kind at most.";
+    }
+    /// Where agents work.
+    workspace: Workspace {
+        mode: Option<WorkspaceMode> = None, any, "`worktree`, `in-place` or `folder`; by default a worktree in a git repository, else a folder.";
+        target: Option<String> = None, any, "The branch that work starts from and is merged into; by default the one checked out.";
+        keep: bool = false, any, "Whether worktrees stay after their work is on a branch or salvaged.";
+    }
+    /// Moving old tasks out of the lists.
+    archive: Archive {
+        enabled: bool = false, any, "Whether old tasks are archived without being asked to.";
+        max_completed_age_days: u32 = 7, any, "Days after which a completed task may be archived.";
+        max_failed_age_days: u32 = 14, any, "Days after which a failed or cancelled task may be archived.";
+    }
+    /// The scheduler that stays.
+    daemon: Daemon {
+        max_concurrent: u32 = 3, positive, "Tasks that the daemon runs at once.";
+        interval_seconds: u32 = 5, positive, "Seconds between its status lines and safety checks; work starts on events, not on this.";
+    }
+}
+
+impl Run {
+    /// The wait before automatic retries.
+    #[must_use]
+    pub fn backoff(&self) -> Backoff {
+        Backoff {
+            base_millis: self.backoff_base_seconds.saturating_mul(1_000),
+            cap_millis: self.backoff_cap_seconds.saturating_mul(1_000),
+        }
+    }
+
+    /// What a task may take where it does not say.
+    #[must_use]
+    pub fn task_limits(&self) -> TaskLimits {
+        TaskLimits {
+            timeout_seconds: self.timeout_seconds,
+            timeout_warning_seconds: self.timeout_warning_seconds,
+            retries_max: self.retries_max,
+            auto_retry: self.auto_retry,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_takes_its_own_default_back() {
+        let defaults = Settings::default();
+        let mut settings = Settings::default();
+        for key in KEYS {
+            if let Some(raw) = defaults.value(key.name) {
+                settings.assign(key.name, &raw).unwrap();
+            }
+            assert!(
+                settings.assign(key.name, &Raw::Other("table")).is_err(),
+                "{}",
+                key.name
+            );
+        }
+        assert_eq!(settings, defaults);
+    }
+
+    #[test]
+    fn zero_is_refused_where_it_means_nothing() {
+        let mut settings = Settings::default();
+        assert!(settings.assign("run.parallel", &Raw::Int(0)).is_err());
+        assert!(settings.assign("run.parallel", &Raw::Int(-1)).is_err());
+        assert!(settings.assign("run.nothing", &Raw::Int(1)).is_err());
+        assert!(settings.assign("run.ageing_seconds", &Raw::Int(0)).is_ok());
+    }
+}

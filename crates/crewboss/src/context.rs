@@ -1,0 +1,168 @@
+//! What a verb works with: made once per process, each part when it is first needed.
+
+mod queries;
+mod requests;
+
+use std::{
+    cell::OnceCell,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use app::ports::{
+    clock::Clock, folders::Folders, processes::Processes, store::Store, workspaces::Workspaces,
+};
+use domain::project::Project;
+
+use crate::{
+    config::Config,
+    environment::Environment,
+    fail::{Exit, Fail},
+    output::Output,
+    places::Places,
+    wiring,
+};
+
+/// The parts of the program, for one command.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) env: Environment,
+    pub(crate) out: Output,
+    pub(crate) places: Places,
+    flags: Vec<String>,
+    config: OnceCell<Arc<Config>>,
+    clock: OnceCell<Arc<dyn Clock>>,
+    store: OnceCell<Arc<dyn Store>>,
+    processes: OnceCell<Arc<dyn Processes>>,
+    project: OnceCell<Project>,
+}
+
+impl Context {
+    /// Nothing is opened or read yet.
+    pub(crate) fn new(
+        env: Environment,
+        out: Output,
+        project: Option<&Path>,
+        flags: Vec<String>,
+    ) -> Result<Self, Fail> {
+        let places = Places::find(&env, project)?;
+        out.debug(format_args!(
+            "project {} ({}), store {}",
+            places.project.display(),
+            places.found_by.describe(),
+            places.store_file().display()
+        ));
+        Ok(Self {
+            env,
+            out,
+            places,
+            flags,
+            config: OnceCell::new(),
+            clock: OnceCell::new(),
+            store: OnceCell::new(),
+            processes: OnceCell::new(),
+            project: OnceCell::new(),
+        })
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Result<&Arc<Config>, Fail> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let config = Config::load(&self.env, &self.places, &self.flags)?;
+        config.report(&self.out);
+        Ok(self.config.get_or_init(|| Arc::new(config)))
+    }
+
+    pub(crate) fn clock(&self) -> Result<Arc<dyn Clock>, Fail> {
+        if self.clock.get().is_none() {
+            let clock = sandbox_host::SystemClock::new()
+                .map_err(|error| Fail::io("the clock cannot be read", &error))?;
+            let _ = self.clock.set(Arc::new(clock));
+        }
+        Ok(Arc::clone(self.clock.get().expect("it was just set")))
+    }
+
+    /// The store, made where it is missing.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fail> {
+        if self.store.get().is_none() {
+            let store = crate::connection::connect(&self.places, self.clock()?);
+            let _ = self.store.set(store);
+        }
+        Ok(Arc::clone(self.store.get().expect("it was just set")))
+    }
+
+    /// Whether there is anything to read: looking does not make a store.
+    pub(crate) fn has_store(&self) -> bool {
+        self.places.store_file().exists()
+    }
+
+    pub(crate) fn processes(&self) -> Result<Arc<dyn Processes>, Fail> {
+        if self.processes.get().is_none() {
+            let _ = self.processes.set(wiring::processes(&self.program()?)?);
+        }
+        Ok(Arc::clone(self.processes.get().expect("it was just set")))
+    }
+
+    pub(crate) fn folders(&self) -> Arc<dyn Folders> {
+        wiring::folders()
+    }
+
+    pub(crate) fn workspaces(&self) -> Arc<dyn Workspaces> {
+        wiring::workspaces(&self.env, &self.places)
+    }
+
+    /// This program's own file, as runners are started from it.
+    pub(crate) fn program(&self) -> Result<PathBuf, Fail> {
+        std::env::current_exe().map_err(|error| Fail::io("this program's file is gone", &error))
+    }
+
+    /// Arguments that make another process of ours mean the same project and configuration.
+    pub(crate) fn flags(&self) -> &[String] {
+        &self.flags
+    }
+
+    /// The environment that children of ours get.
+    pub(crate) fn child_environment(&self) -> Vec<(String, String)> {
+        self.env.pairs()
+    }
+
+    /// The owner of new tasks.
+    pub(crate) fn owner(&self) -> String {
+        ["CREWBOSS_OWNER", "USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| self.env.text(name))
+            .unwrap_or("local")
+            .to_owned()
+    }
+
+    /// Whether a daemon answers for this store.
+    pub(crate) fn has_daemon(&self) -> bool {
+        crate::connection::dial(&self.places.daemon_socket()).is_some()
+    }
+
+    /// A program in the user's `PATH`.
+    pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
+        let path = self.env.get("PATH")?.to_owned();
+        std::env::split_paths(&path)
+            .map(|dir| dir.join(OsString::from(name)))
+            .find(|file| is_executable(file))
+    }
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata()
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// The answer to a query was of another kind: a daemon of another version, or a broken store.
+pub(crate) fn unexpected(what: &str) -> Fail {
+    Fail::new(
+        Exit::Failed,
+        format!("the store gave another answer than was asked for ({what})"),
+    )
+    .hint("restart the daemon if it is of another version")
+}

@@ -1,0 +1,171 @@
+//! Changing the store, and what has to follow a commit.
+
+use std::path::Path;
+
+use app::{
+    command::{Command, Meta, Output, RecoveryPolicy, Reply, Request},
+    event::{Actor, ActorKind, Door},
+    ports::store::Effect,
+    query::{Query, View},
+    reconcile::Finding,
+};
+use domain::project::Project;
+
+use super::{Context, unexpected};
+use crate::{
+    fail::{Exit, Fail},
+    wiring,
+};
+
+impl Context {
+    /// Who speaks, and through which door.
+    pub(crate) fn meta(&self) -> Meta {
+        Meta {
+            actor: Actor {
+                kind: ActorKind::User,
+                id: self.owner(),
+            },
+            door: Door::Cli,
+            idempotency_key: None,
+            correlation: None,
+        }
+    }
+
+    /// Changes something, and brings the readable images of the tasks up to date.
+    pub(crate) fn change(&self, command: Command) -> Result<Output, Fail> {
+        let request = Request {
+            meta: self.meta(),
+            done: vec![],
+            command,
+        };
+        let Reply { output, effects } = self.store()?.execute(request)?;
+        self.show_tasks(&effects);
+        Ok(output)
+    }
+
+    /// The project, registered now if it was not.
+    pub(crate) fn ensure_project(&self) -> Result<Project, Fail> {
+        if let Some(project) = self.known_project()? {
+            return Ok(project);
+        }
+        let root = self.places.root()?.to_owned();
+        self.refuse_unwritable()?;
+        let name = self.places.project_name();
+        match self.change(Command::RegisterProject { root, name })? {
+            Output::Project { project } => {
+                self.out
+                    .info(format_args!("registered the project {}", project.root));
+                let _ = self.project.set(project.clone());
+                Ok(project)
+            }
+            _ => Err(unexpected("project")),
+        }
+    }
+
+    /// A project into which nothing can be written is refused before anything is stored.
+    fn refuse_unwritable(&self) -> Result<(), Fail> {
+        let root = &self.places.project;
+        rustix::fs::access(root, rustix::fs::Access::WRITE_OK).map_err(|errno| {
+            Fail::io(
+                format!("the project {} cannot be written to", root.display()),
+                &errno.into(),
+            )
+            .hint("choose another folder with --project, or make this one writable")
+        })?;
+        crate::workplace::prepare(&self.places)
+    }
+
+    /// The images are made again by whoever comes next, so a failure here is only said.
+    fn show_tasks(&self, effects: &[Effect]) {
+        for effect in effects {
+            if let Err(fail) = self.show_task(effect) {
+                self.out.warn(format_args!(
+                    "the folder of {} is behind: {fail:?}",
+                    effect.task
+                ));
+            }
+        }
+    }
+
+    fn show_task(&self, effect: &Effect) -> Result<(), Fail> {
+        let task = match self.store()?.read(&Query::Task { id: effect.task })? {
+            View::Task { details } => details.view.task,
+            _ => return Err(unexpected("task")),
+        };
+        let root = self.root_of(task.project)?;
+        let folders = self.folders();
+        if task.deleted_at.is_some() {
+            folders.remove_task(Path::new(&root), task.id)?;
+        } else {
+            folders.show_task(Path::new(&root), &task)?;
+        }
+        Ok(())
+    }
+
+    /// The directory of a project.
+    pub(crate) fn root_of(&self, id: domain::id::ProjectId) -> Result<String, Fail> {
+        if let Some(project) = self.project.get().filter(|project| project.id == id) {
+            return Ok(project.root.clone());
+        }
+        match self.store()?.read(&Query::Projects)? {
+            View::Projects { projects } => projects
+                .into_iter()
+                .find(|project| project.id == id)
+                .map(|project| project.root)
+                .ok_or_else(|| Fail::new(Exit::NotFound, format!("project {id} not found"))),
+            _ => Err(unexpected("projects")),
+        }
+    }
+
+    /// What follows a session that ended badly.
+    pub(crate) fn recovery(&self) -> Result<RecoveryPolicy, Fail> {
+        let run = &self.config()?.settings.run;
+        Ok(RecoveryPolicy {
+            requeues_max: run.requeues_max,
+            backoff: run.backoff(),
+        })
+    }
+
+    /// Recovers the project's lost sessions; most often there is nothing to do, and then this
+    /// costs one query.
+    pub(crate) fn reconcile(&self) -> Result<usize, Fail> {
+        let Some(project) = self.known_project()? else {
+            return Ok(0);
+        };
+        let live = match self.store()?.read(&Query::LiveSessions {
+            project: Some(project.id),
+        })? {
+            View::Sessions { sessions } => sessions,
+            _ => return Err(unexpected("sessions")),
+        };
+        if live.is_empty() {
+            return Ok(0);
+        }
+        let findings = wiring::reconciler(self)?.run(Some(project.id))?;
+        let mut recovered = 0;
+        for finding in &findings {
+            match finding {
+                Finding::Settled(session) => {
+                    recovered += 1;
+                    self.out
+                        .info(format_args!("{session}: its outcome was applied"));
+                }
+                Finding::Orphaned {
+                    session,
+                    why,
+                    leftovers,
+                } => {
+                    recovered += 1;
+                    self.out.warn(format_args!(
+                        "{session}: {why}; {leftovers} processes ended, task requeued"
+                    ));
+                }
+                Finding::Stuck { session, why } => {
+                    self.out
+                        .warn(format_args!("{session} cannot be recovered yet: {why}"));
+                }
+            }
+        }
+        Ok(recovered)
+    }
+}

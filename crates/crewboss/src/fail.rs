@@ -1,0 +1,214 @@
+//! How a command ends: exit codes, and errors as a person reads them.
+
+use std::{error::Error as StdError, fmt::Write as _, io};
+
+/// The documented exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Ok = 0,
+    /// It failed, or what was waited for did.
+    Failed = 1,
+    /// The command line, the configuration or another input is wrong.
+    Usage = 2,
+    /// There is no such thing.
+    NotFound = 3,
+    /// The state does not allow it.
+    Conflict = 4,
+    /// The store, the disk or a program that is needed cannot be used.
+    Unavailable = 5,
+    /// The time to wait is over.
+    Timeout = 124,
+    /// Ctrl+C.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// Every code with its meaning, for help and documentation.
+    pub(crate) const TABLE: &[(Self, &str)] = &[
+        (Self::Ok, "done"),
+        (Self::Failed, "it failed, or a task that was waited for did"),
+        (
+            Self::Usage,
+            "wrong command line, configuration or other input",
+        ),
+        (Self::NotFound, "there is no such task, key or file"),
+        (Self::Conflict, "the state does not allow it"),
+        (
+            Self::Unavailable,
+            "the store, the disk or a needed program cannot be used",
+        ),
+        (Self::Timeout, "the time to wait is over"),
+        (Self::Interrupted, "interrupted by Ctrl+C"),
+    ];
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(crate) struct Fail {
+    pub(crate) exit: Exit,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+/// What a verb returns.
+pub(crate) type Outcome = Result<Exit, Fail>;
+
+impl Fail {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// A wrong input.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Whoever reads our output has gone: nothing is left to say.
+    pub(crate) fn closed() -> Self {
+        Self::new(Exit::Ok, "")
+    }
+
+    /// What was being done, and what stood in the way.
+    pub(crate) fn caused(exit: Exit, message: impl Into<String>, cause: &dyn StdError) -> Self {
+        let mut fail = Self::new(exit, message);
+        let mut next = Some(cause);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !text.is_empty() && fail.causes.last() != Some(&text) {
+                fail.causes.push(text);
+            }
+            next = error.source();
+        }
+        fail
+    }
+
+    /// An error of the system: a full disk and a read-only folder are unavailable.
+    pub(crate) fn io(message: impl Into<String>, error: &io::Error) -> Self {
+        Self::caused(Exit::Unavailable, message, error)
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// `error: …`, `caused by: …`, `hint: …`; nothing where the reader has gone.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
+        if self.message.is_empty() {
+            return text;
+        }
+        let _ = writeln!(text, "error: {}", self.message);
+        for cause in &self.causes {
+            let _ = writeln!(text, "caused by: {cause}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        text
+    }
+}
+
+impl From<app::error::Error> for Fail {
+    fn from(error: app::error::Error) -> Self {
+        use app::error::Error as E;
+        let exit = match &error {
+            E::NotFound { .. } => Exit::NotFound,
+            E::Ambiguous { .. } | E::Invalid { .. } => Exit::Usage,
+            E::Rejected(_)
+            | E::Exists { .. }
+            | E::Conflict { .. }
+            | E::FenceLost { .. }
+            | E::Limit { .. } => Exit::Conflict,
+            E::Unavailable { .. } => Exit::Unavailable,
+            E::Corrupt { .. } => Exit::Failed,
+        };
+        let fail = Self::new(exit, error.to_string());
+        match error {
+            E::NotFound { what, .. } if what.to_lowercase().contains("task") => {
+                fail.hint("`crewboss status` lists the tasks of this project")
+            }
+            E::Ambiguous { .. } => fail.hint("give more digits of the id"),
+            E::Corrupt { .. } => fail.hint("`crewboss doctor` looks closer"),
+            _ => fail,
+        }
+    }
+}
+
+impl From<app::ports::workspaces::WorkspaceError> for Fail {
+    fn from(error: app::ports::workspaces::WorkspaceError) -> Self {
+        use app::ports::workspaces::WorkspaceError as W;
+        let exit = match &error {
+            W::GitMissing { .. } | W::GitTooOld { .. } | W::TimedOut { .. } | W::Io { .. } => {
+                Exit::Unavailable
+            }
+            W::TargetMissing { .. } | W::Unknown { .. } => Exit::NotFound,
+            W::NotARepository { .. }
+            | W::NoCommits { .. }
+            | W::NoTargetBranch
+            | W::StateInsideRepository { .. }
+            | W::DependencyConflict { .. }
+            | W::Diverged { .. }
+            | W::BranchTaken { .. }
+            | W::MergeConflict { .. }
+            | W::DirtyTarget { .. }
+            | W::WouldOverwrite { .. }
+            | W::OperationInProgress { .. }
+            | W::TargetMoved { .. } => Exit::Conflict,
+            W::Damaged { .. } | W::OutputTooLong { .. } | W::Git { .. } => Exit::Failed,
+        };
+        let message = error.to_string();
+        match StdError::source(&error) {
+            Some(cause) => Self::caused(exit, message, cause),
+            None => Self::new(exit, message),
+        }
+    }
+}
+
+impl From<app::ports::folders::FolderError> for Fail {
+    fn from(error: app::ports::folders::FolderError) -> Self {
+        Self::io(error.to_string(), &error.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_why_and_what_next() {
+        let cause = io::Error::other("no space left on device");
+        let fail = Fail::io("cannot write x", &cause).hint("free some space");
+        assert_eq!(
+            fail.render(),
+            "error: cannot write x\ncaused by: no space left on device\nhint: free some space\n"
+        );
+        assert_eq!(Fail::closed().render(), "");
+    }
+
+    #[test]
+    fn every_kind_of_error_has_its_code() {
+        use app::error::Error;
+        for (error, exit) in [
+            (Error::not_found("Task", "x"), Exit::NotFound),
+            (Error::invalid("prompt", "is empty"), Exit::Usage),
+            (Error::unavailable("away"), Exit::Unavailable),
+            (Error::corrupt("what"), Exit::Failed),
+            (
+                Error::Limit {
+                    message: "full".into(),
+                },
+                Exit::Conflict,
+            ),
+        ] {
+            assert_eq!(Fail::from(error).exit, exit);
+        }
+    }
+}

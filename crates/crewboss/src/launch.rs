@@ -1,0 +1,186 @@
+//! Claims tasks and starts a runner for each: a process of its own that outlives this one.
+
+use std::path::{Path, PathBuf};
+
+use app::{
+    command::{Command, Output},
+    ports::folders::SessionPlace,
+};
+use domain::{
+    failure::{Failure, FailureReason},
+    id::TaskId,
+    process::ProcessIdentity,
+    project::Project,
+    session::{Outcome as SessionOutcome, Session, SessionCommand, SessionResult},
+    task::Task,
+};
+
+use crate::{
+    context::{Context, unexpected},
+    fail::{Exit, Fail},
+    wiring,
+};
+
+/// A task whose runner was started.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) task: Task,
+    pub(crate) session: Session,
+    pub(crate) runner: ProcessIdentity,
+}
+
+/// What a claim came to.
+#[derive(Debug, Default)]
+pub(crate) struct Launches {
+    pub(crate) started: Vec<Launched>,
+    /// Tasks whose runner could not be started; they have failed.
+    pub(crate) failed: Vec<(TaskId, String)>,
+    /// How many run now.
+    pub(crate) running: u32,
+}
+
+/// What to start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted {
+    /// This one, whatever else waits.
+    Task(TaskId),
+    /// The next of the queue.
+    Next,
+    /// So many that at most so many run at once.
+    UpTo(u32),
+}
+
+/// Claims and launches.
+pub(crate) fn launch(
+    context: &Context,
+    project: &Project,
+    wanted: Wanted,
+) -> Result<Launches, Fail> {
+    let config = context.config()?;
+    let (task, policy) = match wanted {
+        Wanted::Task(task) => (Some(task), wiring::policy(config, None, 1)),
+        Wanted::Next => (None, wiring::policy(config, None, 1)),
+        Wanted::UpTo(max) => (None, wiring::policy(config, Some(max), max)),
+    };
+    let claim = Command::Claim {
+        project: Some(project.id),
+        task,
+        policy,
+        launcher: context.processes()?.own_identity(),
+        lease_millis: config.settings.run.lease_seconds.saturating_mul(1_000),
+    };
+    let Output::Claimed { claims, running } = context.change(claim)? else {
+        return Err(unexpected("claim"));
+    };
+    let mut launches = Launches {
+        running,
+        ..Launches::default()
+    };
+    for (session, task) in claims {
+        match start_runner(context, project, &session) {
+            Ok(runner) => launches.started.push(Launched {
+                task,
+                session,
+                runner,
+            }),
+            Err(why) => {
+                give_up(context, &session, &why)?;
+                launches.running = launches.running.saturating_sub(1);
+                launches.failed.push((task.id, why));
+            }
+        }
+    }
+    Ok(launches)
+}
+
+fn start_runner(
+    context: &Context,
+    project: &Project,
+    session: &Session,
+) -> Result<ProcessIdentity, String> {
+    let place = SessionPlace {
+        root: PathBuf::from(&project.root),
+        task: session.task,
+        session: session.id,
+    };
+    let chain = |error: &dyn std::error::Error| match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let folder = context
+        .folders()
+        .session_folder(&place)
+        .map_err(|error| chain(&error))?;
+    let program = context
+        .program()
+        .map_err(|fail| fail.render().trim().to_owned())?;
+    let args = runner_arguments(context, Path::new(&project.root), session);
+    context.out.debug(format_args!(
+        "command line: {} {}",
+        program.display(),
+        args.join(" ")
+    ));
+    let processes = context
+        .processes()
+        .map_err(|fail| fail.render().trim().to_owned())?;
+    let log = folder.join("runner.log");
+    let runner = processes
+        .spawn_detached(&program, &args, &context.child_environment(), &log)
+        .map_err(|error| chain(&error))?;
+    context.out.debug(format_args!(
+        "process created: {} for {}",
+        runner.pid, session.id
+    ));
+    Ok(runner)
+}
+
+/// `runner --project ROOT --session ses_N --fence F`, with the flags that change configuration.
+fn runner_arguments(context: &Context, root: &Path, session: &Session) -> Vec<String> {
+    let mut args = vec![
+        "--project".to_owned(),
+        root.display().to_string(),
+        "runner".to_owned(),
+        "--session".to_owned(),
+        session.id.to_string(),
+        "--fence".to_owned(),
+        session.fence.to_string(),
+    ];
+    for flag in context.flags() {
+        args.extend(["--config".to_owned(), flag.clone()]);
+    }
+    args
+}
+
+/// A task that cannot be started fails at once, and says why.
+fn give_up(context: &Context, session: &Session, why: &str) -> Result<(), Fail> {
+    let failure = Failure::new(
+        FailureReason::Infrastructure,
+        format!("its runner did not start: {why}"),
+    );
+    let now = context.clock()?.now().wall;
+    let outcome = Box::new(SessionOutcome::bare(SessionResult::Failed { failure }, now));
+    context.change(Command::Session {
+        session: session.id,
+        fence: session.fence,
+        command: SessionCommand::Finish { outcome },
+        recovery: context.recovery()?,
+    })?;
+    Ok(())
+}
+
+/// Where a session's files are, where its task's project is known.
+pub(crate) fn session_folder(context: &Context, session: &Session) -> Result<PathBuf, Fail> {
+    let root = PathBuf::from(context.root_of(session.project)?);
+    let place = SessionPlace {
+        root,
+        task: session.task,
+        session: session.id,
+    };
+    context.folders().session_folder(&place).map_err(|error| {
+        Fail::caused(
+            Exit::Unavailable,
+            "the session's files cannot be reached",
+            &error,
+        )
+    })
+}

@@ -1,0 +1,189 @@
+//! What is printed: data on stdout, talk on stderr, and nothing after the reader has gone.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use serde::Serialize;
+
+use crate::{environment::Environment, fail::Fail};
+
+/// How much is said on stderr about what is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// What went wrong.
+    Error,
+    /// What a person should know; the ordinary level.
+    Warn,
+    /// Steps.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+impl Level {
+    fn parse(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "error" => Some(Self::Error),
+            "warn" | "warning" => Some(Self::Warn),
+            "info" => Some(Self::Info),
+            "debug" | "trace" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// The version of every JSON document's schema.
+const SCHEMA_VERSION: u32 = 1;
+
+/// The two streams, and what the reader of the first can show.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    /// One JSON document instead of text.
+    pub(crate) json: bool,
+    /// Whether stdout is a terminal.
+    pub(crate) terminal: bool,
+    /// Whether colours may be used on stdout.
+    pub(crate) color: bool,
+    /// Whether the locale shows more than ASCII.
+    pub(crate) unicode: bool,
+    /// Whether data goes nowhere.
+    muted: bool,
+    level: Level,
+}
+
+impl Output {
+    pub(crate) fn new(env: &Environment, json: bool, debug: bool, no_color: bool) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let plain = no_color || env.get("NO_COLOR").is_some() || env.text("TERM") == Some("dumb");
+        let level = env
+            .text("CREWBOSS_LOG")
+            .and_then(Level::parse)
+            .unwrap_or(Level::Warn);
+        Self {
+            json,
+            terminal,
+            color: terminal && !plain,
+            unicode: is_unicode(env),
+            muted: false,
+            level: if debug { Level::Debug } else { level },
+        }
+    }
+
+    /// The same, but data goes nowhere.
+    pub(crate) fn muted(&self) -> Self {
+        Self {
+            muted: true,
+            json: false,
+            terminal: false,
+            color: false,
+            ..self.clone()
+        }
+    }
+
+    /// Prints one line of data. Nothing under `--json`.
+    pub(crate) fn line(&self, text: impl Display) -> Result<(), Fail> {
+        if self.json {
+            return Ok(());
+        }
+        self.raw(format!("{text}\n").as_bytes())
+    }
+
+    /// Prints data as it is.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Fail> {
+        if self.muted {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Fail::closed(),
+            _ => Fail::io("cannot write to standard output", &error),
+        })
+    }
+
+    /// Prints the one document of a command: `schema`, `schema_version`, then `body`'s fields.
+    pub(crate) fn document(&self, schema: &str, body: &impl Serialize) -> Result<(), Fail> {
+        #[derive(Serialize)]
+        struct Document<'a, T> {
+            schema: String,
+            schema_version: u32,
+            #[serde(flatten)]
+            body: &'a T,
+        }
+        if !self.json {
+            return Ok(());
+        }
+        let schema = format!("crewboss.{schema}");
+        let document = Document {
+            schema,
+            schema_version: SCHEMA_VERSION,
+            body,
+        };
+        let mut text = serde_json::to_vec_pretty(&document).map_err(|error| {
+            Fail::caused(
+                crate::fail::Exit::Failed,
+                "cannot write the answer as JSON",
+                &error,
+            )
+        })?;
+        text.push(b'\n');
+        self.raw(&text)
+    }
+
+    /// Says something to the person, not to the pipe. A closed stderr is no reason to stop.
+    pub(crate) fn say(&self, text: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// Says what is being done, where that level was asked for.
+    pub(crate) fn log(&self, level: Level, text: impl Display) {
+        if level <= self.level {
+            let level = level.as_str();
+            self.say(format_args!("{level}: {text}"));
+        }
+    }
+
+    pub(crate) fn debug(&self, text: impl Display) {
+        self.log(Level::Debug, text);
+    }
+
+    pub(crate) fn info(&self, text: impl Display) {
+        self.log(Level::Info, text);
+    }
+
+    pub(crate) fn warn(&self, text: impl Display) {
+        self.log(Level::Warn, text);
+    }
+
+    /// Text in a terminal colour (an SGR number), where colours may be used.
+    pub(crate) fn paint(&self, color: u8, text: &str) -> String {
+        if self.color {
+            format!("\x1b[{color}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// The locale decides, as in C: `LC_ALL`, else `LC_CTYPE`, else `LANG`. Without any of them what
+/// is read by programs and modern terminals is UTF-8.
+fn is_unicode(env: &Environment) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| env.text(name));
+    locale.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}

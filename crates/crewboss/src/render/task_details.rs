@@ -1,0 +1,227 @@
+//! Everything about one task, for a person.
+
+use std::fmt::Write as _;
+
+use app::query::TaskDetails;
+use domain::{
+    gate::{GateResult, GateStatus},
+    process::Exit,
+    session::{Outcome, Session},
+    time::Now,
+    usage::Usage,
+    workspace::ChangeStatus,
+};
+
+use super::{duration, some_of, symbols::Symbol, task_table};
+use crate::output::Output;
+
+/// Changed files that are listed; `diff --stat` has all of them.
+const FILES_SHOWN: usize = 20;
+
+/// The text of `show`.
+pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &str) -> String {
+    let task = &details.view.task;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{:<13}{value}", format!("{name}:"));
+        }
+    };
+    let symbol = task_table::symbol(&details.view, now);
+    let status = format!("{} {}", symbol.text(out.unicode), task.status().as_str());
+    line("Task", &task.id.to_string());
+    line("Key", task.spec.key.as_ref().map_or("", |key| key.as_str()));
+    line("Name", &task.spec.name);
+    line("Status", &out.paint(symbol.color(), &status));
+    line("Info", &task_table::info(&details.view, now));
+    line("Agent", task.spec.agent.as_str());
+    line("Priority", &task.spec.priority.value().to_string());
+    line("Owner", &task.spec.owner);
+    line("Labels", &task.spec.labels.join(", "));
+    for (key, value) in &task.spec.metadata {
+        line("Metadata", &format!("{key}={value}"));
+    }
+    line("Created", &task.created_at.to_string());
+    line(
+        "Ended",
+        &task.ended_at().map(|at| at.to_string()).unwrap_or_default(),
+    );
+    let limit = task.limits.timeout_seconds;
+    line(
+        "Timeout",
+        &limit
+            .map(|s| duration::text(u64::from(s)))
+            .unwrap_or_default(),
+    );
+    line("Retries", &retries(details));
+    let dependencies: Vec<String> = details
+        .dependencies
+        .iter()
+        .map(|task| format!("{} ({})", task.id, task.status().as_str()))
+        .collect();
+    line("Waits for", &dependencies.join(", "));
+    line("Needed by", &some_of(&details.dependants, 10));
+    if let Some(failure) = task.failure() {
+        line(
+            "Failure",
+            &format!("{}: {}", failure.reason, failure.message),
+        );
+        for detail in failure.details.iter().flat_map(|details| details.lines()) {
+            line("", &format!("  {detail}"));
+        }
+    }
+    line("Files", folder);
+    for session in &details.sessions {
+        session_text(out, &mut text, session);
+    }
+    let _ = write!(text, "\nPrompt:\n{}", task.spec.prompt);
+    text
+}
+
+fn retries(details: &TaskDetails) -> String {
+    let task = &details.view.task;
+    let auto = if task.limits.auto_retry {
+        ", automatic"
+    } else {
+        ""
+    };
+    let of = task
+        .chain
+        .retry_of
+        .map(|id| format!(", retry of {id}"))
+        .unwrap_or_default();
+    let by = task
+        .chain
+        .retried_by
+        .map(|id| format!(", retried by {id}"))
+        .unwrap_or_default();
+    format!(
+        "{}/{}{auto}{of}{by}",
+        task.chain.retry_count, task.limits.retries_max
+    )
+}
+
+fn session_text(out: &Output, text: &mut String, session: &Session) {
+    let _ = write!(
+        text,
+        "\nSession {}: {}",
+        session.id,
+        session.status.as_str()
+    );
+    if let Some(process) = &session.process {
+        let _ = write!(text, ", PID {}", process.pid);
+    }
+    let _ = writeln!(text);
+    if let Some(started) = session.started_at {
+        let _ = writeln!(text, "  started    {started}");
+    }
+    if let Some(workspace) = &session.workspace {
+        let _ = writeln!(
+            text,
+            "  workspace  {} ({})",
+            workspace.path.display(),
+            workspace.mode
+        );
+    }
+    if let Some(outcome) = &session.outcome {
+        outcome_text(out, text, outcome);
+    }
+}
+
+fn outcome_text(out: &Output, text: &mut String, outcome: &Outcome) {
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "  {name:<10} {value}");
+        }
+    };
+    line("ended", &outcome.ended_at.to_string());
+    line("exit", &outcome.exit.map(exit_text).unwrap_or_default());
+    line("branch", outcome.branch.as_deref().unwrap_or_default());
+    line(
+        "commit",
+        outcome.commit.as_ref().map_or("", |commit| commit.as_str()),
+    );
+    line("salvage", outcome.salvage.as_deref().unwrap_or_default());
+    line("usage", &usage_text(&outcome.usage));
+    for gate in &outcome.gates {
+        line("gate", &gate_text(out, gate));
+    }
+    for change in outcome.changes.iter().take(FILES_SHOWN) {
+        let lines = match (change.insertions, change.deletions) {
+            (Some(added), Some(removed)) => format!("  +{added} -{removed}"),
+            _ => "  binary".to_owned(),
+        };
+        line(
+            "changed",
+            &format!("{} {}{lines}", change_letter(change.status), change.path),
+        );
+    }
+    if outcome.changes.len() > FILES_SHOWN {
+        line(
+            "changed",
+            &format!("... and {} more", outcome.changes.len() - FILES_SHOWN),
+        );
+    }
+    for warning in &outcome.warnings {
+        line("warning", warning);
+    }
+    if let Some(summary) = &outcome.summary {
+        line("said", &super::cut(summary, 200));
+    }
+}
+
+/// The letter by which git tells what happened to a file.
+pub(crate) fn change_letter(status: ChangeStatus) -> char {
+    match status {
+        ChangeStatus::Added => 'A',
+        ChangeStatus::Modified => 'M',
+        ChangeStatus::Deleted => 'D',
+        ChangeStatus::Renamed => 'R',
+        ChangeStatus::TypeChanged => 'T',
+    }
+}
+
+/// How a process ended, in words.
+pub(crate) fn exit_text(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("code {code}"),
+        Exit::Signal(signal) => domain::completion::signal_name(signal),
+    }
+}
+
+fn gate_text(out: &Output, gate: &GateResult) -> String {
+    let (symbol, word) = match gate.status {
+        GateStatus::Passed => (Symbol::Completed, "passed"),
+        GateStatus::Failed => (Symbol::Failed, "failed"),
+        GateStatus::Timeout => (Symbol::Failed, "timed out"),
+        GateStatus::Unavailable => (Symbol::Failed, "unavailable"),
+    };
+    let mark = out.paint(
+        symbol.color(),
+        &format!("{} {word}", symbol.text(out.unicode)),
+    );
+    let optional = if gate.required { "" } else { ", not required" };
+    format!(
+        "{}: {mark} ({}{optional})",
+        gate.name,
+        duration::of_millis(gate.duration_ms)
+    )
+}
+
+fn usage_text(usage: &Usage) -> String {
+    if usage.is_zero() {
+        return String::new();
+    }
+    let cost = match usage.cost_micro_usd {
+        0 => String::new(),
+        micros => format!(", ${}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100),
+    };
+    format!(
+        "{} tokens ({} in, {} out, {} reasoning, {} cached){cost}",
+        usage.tokens(),
+        usage.input + usage.cache_write,
+        usage.output,
+        usage.reasoning,
+        usage.cache_read
+    )
+}

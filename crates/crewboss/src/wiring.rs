@@ -1,0 +1,164 @@
+//! Puts adapters behind ports. The only place that knows which adapter is used for what.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use agents::{Registry, Unlisted};
+use app::{
+    ports::{
+        agents::Agents,
+        folders::{Folders, LogLimits},
+        processes::Processes,
+        runners::Runners,
+        workspaces::Workspaces,
+    },
+    reconcile::Reconciler,
+};
+use domain::plan::Policy;
+use runner::{RunnerConfig, RunnerSockets, Timings};
+use sandbox_host::{HostOptions, HostProcesses};
+use task_folder::ProjectFolders;
+use workspace_git::GitWorkspaces;
+
+use crate::{
+    config::Config,
+    context::Context,
+    environment::Environment,
+    fail::{Exit, Fail},
+    places::Places,
+};
+
+/// The first argument of the program that stands between fork and exec.
+pub(crate) const EXEC_SHIM: &str = "exec-shim";
+
+/// Files that list agents besides the configuration, as older tools have them.
+const AGENT_FILES: [&str; 3] = [
+    ".crewboss/agent-config.json",
+    ".opencode/agent-config.json",
+    ".orchestra-cli/agent-config.json",
+];
+
+/// Processes of this machine, started through `program exec-shim`.
+pub(crate) fn host(program: &Path) -> Result<HostProcesses, Fail> {
+    let shim = Some((program.to_owned(), vec![EXEC_SHIM.to_owned()]));
+    let options = HostOptions {
+        shim,
+        ..HostOptions::default()
+    };
+    HostProcesses::new(options).map_err(|error| {
+        Fail::caused(
+            Exit::Unavailable,
+            "processes cannot be watched here",
+            &error,
+        )
+    })
+}
+
+pub(crate) fn processes(program: &Path) -> Result<Arc<dyn Processes>, Fail> {
+    Ok(Arc::new(host(program)?))
+}
+
+pub(crate) fn folders() -> Arc<dyn Folders> {
+    Arc::new(ProjectFolders::new())
+}
+
+pub(crate) fn workspaces(env: &Environment, places: &Places) -> Arc<dyn Workspaces> {
+    let pairs = env.pairs();
+    let environment = pairs
+        .into_iter()
+        .map(|(k, v)| (OsString::from(k), OsString::from(v)));
+    let settings = workspace_git::Settings::new(places.state.clone(), environment.collect());
+    Arc::new(GitWorkspaces::new(settings))
+}
+
+pub(crate) fn runners(places: &Places) -> Arc<dyn Runners> {
+    Arc::new(RunnerSockets::new(places.run_directory()))
+}
+
+/// The agents of the project: its configuration first, then files of older tools.
+pub(crate) fn agents(config: &Config, project: &Path) -> Arc<dyn Agents> {
+    let files: Vec<PathBuf> = AGENT_FILES
+        .iter()
+        .map(|file| project.join(file))
+        .filter(|file| file.exists())
+        .collect();
+    Arc::new(Registry::new(
+        config.agents.clone(),
+        &files,
+        Unlisted::Opencode,
+    ))
+}
+
+/// What recovers lost sessions.
+pub(crate) fn reconciler(context: &Context) -> Result<Reconciler, Fail> {
+    let run = &context.config()?.settings.run;
+    Ok(Reconciler {
+        store: context.store()?,
+        clock: context.clock()?,
+        processes: context.processes()?,
+        runners: runners(&context.places),
+        folders: context.folders(),
+        workspaces: context.workspaces(),
+        meta: app::command::Meta {
+            door: app::event::Door::System,
+            ..context.meta()
+        },
+        recovery: context.recovery()?,
+        grace: Duration::from_secs(u64::from(run.cancel_grace_seconds)),
+    })
+}
+
+/// The limits under which tasks are claimed.
+pub(crate) fn policy(config: &Config, running_max: Option<u32>, starts_max: u32) -> Policy {
+    let per_agent_max = config
+        .agents
+        .iter()
+        .filter_map(|(name, agent)| Some((name.clone(), agent.max_concurrent?)))
+        .collect();
+    Policy {
+        running_max,
+        starts_max,
+        per_agent_max,
+        ageing_millis: config.settings.run.ageing_seconds.saturating_mul(1_000),
+    }
+}
+
+/// What a runner of the project goes by.
+pub(crate) fn runner_config(
+    env: &Environment,
+    places: &Places,
+    config: &Config,
+    root: PathBuf,
+) -> RunnerConfig {
+    let (run, limits) = (&config.settings.run, &config.settings.limits);
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    RunnerConfig {
+        workspace: config.settings.workspace.mode,
+        target: config.settings.workspace.target.clone(),
+        keep_worktrees: config.settings.workspace.keep,
+        gates: config.gates.clone(),
+        environment: env.pairs(),
+        recovery: app::command::RecoveryPolicy {
+            requeues_max: run.requeues_max,
+            backoff: run.backoff(),
+        },
+        timings: Timings {
+            cancel_grace: seconds(run.cancel_grace_seconds),
+            timeout_grace: seconds(run.timeout_grace_seconds),
+            sentinel_grace: seconds(run.sentinel_grace_seconds),
+            lease: Duration::from_secs(run.lease_seconds),
+        },
+        log: LogLimits {
+            file_bytes: limits.log_file_bytes,
+            files_kept: limits.log_files_kept,
+            total_bytes: limits.log_bytes_max,
+            transcript_bytes: limits.transcript_bytes_max,
+        },
+        line_bytes_max: usize::try_from(limits.line_bytes_max).unwrap_or(usize::MAX),
+        ..RunnerConfig::new(root, places.run_directory())
+    }
+}
