@@ -41,6 +41,13 @@ pub struct OpencodeDriver;
 
 impl Driver for OpencodeDriver {
     fn prepare(&self, request: &AgentRequest) -> Result<AgentCommand, Failure> {
+        if let Some(entry) = overlay::bad_entry(&request.config.deny) {
+            let agent = &request.agent;
+            let message = format!(
+                "agents.{agent}.deny: `{entry}` is no permission, or one that takes no pattern"
+            );
+            return Err(Failure::new(FailureReason::MissingConfig, message));
+        }
         let prompt = prompt::of(request);
         let session = Session::of(request)?;
         session.make_views()?;

@@ -6,6 +6,25 @@ use serde_json::{Map, Value, json};
 
 use super::definition::{Definition, Mode};
 
+/// Permissions for which `OpenCode` takes one word and no patterns.
+const WITHOUT_PATTERNS: &[&str] = &[
+    "doom_loop",
+    "question",
+    "todowrite",
+    "webfetch",
+    "websearch",
+];
+
+/// An entry of the deny list that `OpenCode` would refuse.
+pub(super) fn bad_entry(entries: &[String]) -> Option<&String> {
+    entries.iter().find(|entry| {
+        let (name, pattern) = entry.split_once(':').unwrap_or((entry, "*"));
+        name.is_empty()
+            || pattern.is_empty()
+            || (pattern != "*" && WITHOUT_PATTERNS.contains(&name))
+    })
+}
+
 /// What is asked of the models and the machine, whatever the user's configuration says: no
 /// updates or sharing in the middle of a session, and no second history beside Crewboss's own.
 pub(super) fn content(agent: Option<(&str, &Definition)>, permission: &Value) -> Value {
@@ -34,7 +53,7 @@ pub(super) fn permission(request: &AgentRequest) -> Value {
     }
     let mut rules = Map::new();
     rules.insert("external_directory".to_owned(), Value::Object(folders));
-    rules.insert("doom_loop".to_owned(), json!({"*": "deny"}));
+    rules.insert("doom_loop".to_owned(), json!("deny"));
     for entry in &request.config.deny {
         deny(&mut rules, entry);
     }
@@ -50,19 +69,19 @@ pub(super) fn over(user: Value, ours: &Value) -> Value {
     };
     for (name, rule) in ours.as_object().into_iter().flatten() {
         let below = rules.shift_remove(name);
+        let Value::Object(rule) = rule else {
+            rules.insert(name.clone(), rule.clone());
+            continue;
+        };
         let mut patterns = match below {
             _ if name == "external_directory" => Map::new(),
             Some(Value::Object(patterns)) => patterns,
             Some(word) => Map::from_iter([("*".to_owned(), word)]),
             None => Map::new(),
         };
-        let rule = match rule {
-            Value::Object(rule) => rule.clone(),
-            word => Map::from_iter([("*".to_owned(), word.clone())]),
-        };
         for (pattern, action) in rule {
-            patterns.shift_remove(&pattern);
-            patterns.insert(pattern, action);
+            patterns.shift_remove(pattern);
+            patterns.insert(pattern.clone(), action.clone());
         }
         rules.insert(name.clone(), Value::Object(patterns));
     }
@@ -91,6 +110,10 @@ fn own_folders(request: &AgentRequest) -> Vec<String> {
 /// `webfetch`, or `bash:git push*` for a pattern.
 fn deny(rules: &mut Map<String, Value>, entry: &str) {
     let (name, pattern) = entry.split_once(':').unwrap_or((entry, "*"));
+    if WITHOUT_PATTERNS.contains(&name) {
+        rules.insert(name.to_owned(), json!("deny"));
+        return;
+    }
     match rules.get_mut(name) {
         Some(Value::Object(patterns)) => {
             patterns.shift_remove(pattern);
@@ -109,10 +132,11 @@ mod tests {
     #[test]
     fn our_rules_come_last() {
         let user = json!({"external_directory": {"/x/*": "allow"}, "bash": "ask", "*": "allow"});
-        let ours = json!({"external_directory": {"*": "deny"}, "bash": {"rm *": "deny"}});
+        let ours =
+            json!({"external_directory": {"*": "deny"}, "bash": {"rm *": "deny"}, "x": "deny"});
         assert_eq!(
             over(user, &ours).to_string(),
-            r#"{"*":"allow","external_directory":{"*":"deny"},"bash":{"*":"ask","rm *":"deny"}}"#
+            r#"{"*":"allow","external_directory":{"*":"deny"},"bash":{"*":"ask","rm *":"deny"},"x":"deny"}"#
         );
         assert_eq!(
             over(json!("allow"), &json!({})).to_string(),
@@ -123,13 +147,18 @@ mod tests {
     #[test]
     fn a_deny_list_has_names_and_patterns() {
         let mut rules = Map::new();
-        for entry in ["webfetch", "bash:git push*", "bash:rm -rf *"] {
+        let entries = ["webfetch", "bash:git push*", "bash:rm -rf *"];
+        assert_eq!(bad_entry(&entries.map(str::to_owned)), None);
+        for bad in ["webfetch:https://*", ":x", "bash:", ""] {
+            assert!(bad_entry(&[bad.to_owned()]).is_some(), "{bad}");
+        }
+        for entry in entries {
             deny(&mut rules, entry);
         }
         assert_eq!(
             Value::Object(rules),
             json!({
-                "webfetch": {"*": "deny"},
+                "webfetch": "deny",
                 "bash": {"git push*": "deny", "rm -rf *": "deny"},
             })
         );

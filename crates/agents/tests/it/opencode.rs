@@ -300,8 +300,8 @@ fn permissions_are_ours_and_the_users_settings_stay() {
     assert_eq!(
         value(&command.env, "OPENCODE_PERMISSION").unwrap(),
         format!(
-            "{{\"external_directory\":{{\"*\":\"deny\",\"{}/*\":\"allow\"}},\"doom_loop\":{{\"*\":\"deny\"}},\
-             \"webfetch\":{{\"*\":\"deny\"}},\"bash\":{{\"*\":\"allow\",\"git push*\":\"deny\"}}}}",
+            "{{\"external_directory\":{{\"*\":\"deny\",\"{}/*\":\"allow\"}},\"doom_loop\":\"deny\",\
+             \"webfetch\":\"deny\",\"bash\":{{\"*\":\"allow\",\"git push*\":\"deny\"}}}}",
             session.display()
         )
     );
