@@ -44,9 +44,12 @@ pub(crate) fn end(census: Census<'_>, grace: Duration) -> Ended {
         .machine
         .cgroup_of(census.session)
         .filter(SessionCgroup::exists);
+    let inside = group.as_ref().map(SessionCgroup::pids).unwrap_or_default();
+    let is_inside = own_line().iter().any(|pid| inside.contains(pid));
     let mut ending = Ending {
         census,
         group,
+        is_inside,
         roll: Roll::new(census.machine),
     };
     let all_obeyed = !grace.is_zero() && ending.ask(Deadline::after(grace));
