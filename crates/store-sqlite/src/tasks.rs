@@ -187,6 +187,9 @@ pub(crate) fn insert(connection: &Connection, task: &Task) -> Result<(), Error> 
         .and_then(|mut statement| statement.execute(params![task_number(task.id), spec]))
         .explain()?;
     dependencies::insert(connection, task)?;
+    if task.status() == TaskStatus::Completed {
+        dependencies::release(connection, task.chain.root)?;
+    }
     count(connection, task.project, None, counted_as(task))
 }
 

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod contract;
 pub mod fake_agents;
 pub mod poll;
 pub mod requirements;

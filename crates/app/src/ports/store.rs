@@ -102,7 +102,7 @@ pub trait Tx: Reader {
     /// Adds a project.
     fn insert_project(&mut self, project: &Project) -> Result<(), Error>;
     /// Adds a task and its dependencies; it waits for those of `depends_on` whose chain has not
-    /// completed.
+    /// completed. Nobody waits any longer for the chain of one that is added as completed.
     fn insert_task(&mut self, task: &Task) -> Result<(), Error>;
     /// Replaces a task whose stored version is `expected`.
     ///

@@ -47,35 +47,44 @@ pub(crate) fn claim_task(
     terms: &ClaimTerms<'_>,
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
-    let rejected =
-        |why: &str| Error::Rejected(Rejected::new(id, task.status().as_str(), "start", why));
-    if task.status() == TaskStatus::Pending {
-        for root in &task.spec.depends_on {
-            let tail = chain_tail(&*change.tx(), *root)?;
-            if let Some(tail) = tail.filter(|tail| tail.status() != TaskStatus::Completed) {
-                let (tail, status) = (tail.id, tail.status().as_str());
-                return Err(rejected(&format!("it waits for {tail}, which is {status}")));
-            }
-        }
-        if let Some(left) = task
-            .not_before
-            .as_ref()
-            .map(|due| due.millis_left(&change.now()))
-        {
-            if left > 0 {
-                return Err(rejected(&format!(
-                    "it is due in {} s",
-                    left.div_ceil(1_000)
-                )));
-            }
-        }
-    }
+    require_ready(change, &task, "start")?;
     let running = change.tx().running(Some(task.project))?.len();
     let claims = vec![claim(change, task, terms)?];
     Ok(Output::Claimed {
         claims,
         running: u32::try_from(running + 1).unwrap_or(u32::MAX),
     })
+}
+
+/// Refuses a pending task that waits for a chain or for its time, and says for which.
+pub(super) fn require_ready(
+    change: &mut Change<'_>,
+    task: &Task,
+    verb: &str,
+) -> Result<(), Error> {
+    if task.status() != TaskStatus::Pending {
+        return Ok(());
+    }
+    let rejected = |why: String| {
+        let state = task.status().as_str();
+        Error::Rejected(Rejected::new(task.id, state, verb, &why))
+    };
+    for root in &task.spec.depends_on {
+        let tail = chain_tail(&*change.tx(), *root)?;
+        if let Some(tail) = tail.filter(|tail| tail.status() != TaskStatus::Completed) {
+            let (tail, status) = (tail.id, tail.status().as_str());
+            return Err(rejected(format!("it waits for {tail}, which is {status}")));
+        }
+    }
+    let now = change.now();
+    let left = task.not_before.as_ref().map(|due| due.millis_left(&now));
+    match left {
+        Some(left) if left > 0 => {
+            let seconds = left.div_ceil(1_000);
+            Err(rejected(format!("it is due in {seconds} s")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn claim(

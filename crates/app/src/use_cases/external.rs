@@ -10,7 +10,11 @@ use domain::{
     task::{Task, TaskCommand},
 };
 
-use super::{Change, claim::new_session_id, session::auto_retry};
+use super::{
+    Change,
+    claim::{new_session_id, require_ready},
+    session::auto_retry,
+};
 use crate::{
     command::{Output, RecoveryPolicy},
     error::Error,
@@ -30,6 +34,7 @@ pub(crate) fn attach(
             session: Box::new(session),
         });
     }
+    require_ready(change, &task, "attach")?;
     let session_id = new_session_id(change)?;
     let task = change.change_task(
         task,

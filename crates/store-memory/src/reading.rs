@@ -1,0 +1,235 @@
+//! Reading.
+
+use std::collections::BTreeMap;
+
+use app::{
+    error::Error,
+    event::{Entry, Stream},
+    ports::store::{Effect, Reader},
+    query::{Counts, TaskFilter},
+};
+use domain::{
+    agent::AgentName,
+    id::{Key, ProjectId, SessionId, TaskId},
+    plan::{Candidate, Occupant},
+    project::Project,
+    session::Session,
+    task::{Priority, Task, TaskKind},
+    time::Now,
+};
+
+use crate::state::{State, least_session, least_task};
+
+impl State {
+    /// The managed tasks that are pending and wait for no chain, oldest first.
+    fn unblocked(&self, project: Option<ProjectId>) -> impl Iterator<Item = &Task> {
+        self.pending
+            .keys()
+            .filter(move |(of, _)| project.is_none_or(|wanted| wanted == *of))
+            .filter_map(|(_, id)| self.tasks.get(id))
+            .filter(|task| task.spec.kind == TaskKind::Managed && !self.is_blocked(task))
+    }
+}
+
+fn waited(task: &Task, now: &Now) -> u64 {
+    let created = task.created_at;
+    let since = task
+        .not_before
+        .as_ref()
+        .map_or(created, |due| due.wall.max(created));
+    let millis = now.wall.as_millis().saturating_sub(since.as_millis());
+    u64::try_from(millis).unwrap_or(0)
+}
+
+impl Reader for State {
+    fn project(&self, id: ProjectId) -> Result<Option<Project>, Error> {
+        Ok(self.projects.get(&id).cloned())
+    }
+
+    fn project_at(&self, root: &str) -> Result<Option<Project>, Error> {
+        let found = self.projects.values().find(|project| project.root == root);
+        Ok(found.cloned())
+    }
+
+    fn projects(&self) -> Result<Vec<Project>, Error> {
+        Ok(self.projects.values().cloned().collect())
+    }
+
+    fn task(&self, id: TaskId) -> Result<Option<Task>, Error> {
+        Ok(self.tasks.get(&id).cloned())
+    }
+
+    fn task_of_key(&self, project: ProjectId, key: &Key) -> Result<Option<Task>, Error> {
+        let id = self.keys.get(&(project, key.clone()));
+        Ok(id.and_then(|id| self.tasks.get(id)).cloned())
+    }
+
+    fn tasks_of_suffix(
+        &self,
+        project: ProjectId,
+        suffix: &str,
+        limit: usize,
+    ) -> Result<Vec<TaskId>, Error> {
+        let found = self
+            .tasks
+            .values()
+            .filter(|task| task.project == project && task.deleted_at.is_none())
+            .filter(|task| task.id.number().to_string().ends_with(suffix))
+            .map(|task| task.id);
+        Ok(found.take(limit).collect())
+    }
+
+    fn tasks(&self, filter: &TaskFilter, limit: usize) -> Result<Vec<Task>, Error> {
+        let matches = |task: &&Task| {
+            let behind = filter.after.is_none_or(|after| {
+                if filter.newest_first {
+                    task.id < after
+                } else {
+                    task.id > after
+                }
+            });
+            behind
+                && task.deleted_at.is_none()
+                && task.archived_at.is_some() == filter.archived
+                && filter.project.is_none_or(|project| project == task.project)
+                && (filter.statuses.is_empty() || filter.statuses.contains(&task.status()))
+        };
+        Ok(if filter.newest_first {
+            let newest = self.tasks.values().rev();
+            newest.filter(matches).take(limit).cloned().collect()
+        } else {
+            let oldest = self.tasks.values();
+            oldest.filter(matches).take(limit).cloned().collect()
+        })
+    }
+
+    fn counts(&self, project: ProjectId) -> Result<Counts, Error> {
+        Ok(self
+            .counters
+            .iter()
+            .filter(|((of, _), count)| *of == project && **count > 0)
+            .map(|((_, status), count)| (*status, *count))
+            .collect())
+    }
+
+    fn chain(&self, root: TaskId) -> Result<Vec<Task>, Error> {
+        Ok(self.chain_of(root).cloned().collect())
+    }
+
+    fn dependants(&self, root: TaskId) -> Result<Vec<TaskId>, Error> {
+        Ok(Self::seconds(&self.dependants, root, least_task())
+            .filter(|id| {
+                let task = self.tasks.get(id);
+                task.is_some_and(|task| task.deleted_at.is_none())
+            })
+            .collect())
+    }
+
+    fn ready(
+        &self,
+        project: Option<ProjectId>,
+        per_group: usize,
+        now: &Now,
+    ) -> Result<Vec<Candidate>, Error> {
+        let mut taken: BTreeMap<(ProjectId, Priority, &AgentName, &str), usize> = BTreeMap::new();
+        let mut found = Vec::new();
+        for task in self.unblocked(project) {
+            if task
+                .not_before
+                .as_ref()
+                .is_some_and(|due| !due.has_come(now))
+            {
+                continue;
+            }
+            let spec = &task.spec;
+            let group = (
+                task.project,
+                spec.priority,
+                &spec.agent,
+                spec.owner.as_str(),
+            );
+            let count = taken.entry(group).or_default();
+            if *count < per_group {
+                *count += 1;
+                found.push(Candidate::of(task, waited(task, now)));
+            }
+        }
+        Ok(found)
+    }
+
+    fn next_due_millis(&self, project: Option<ProjectId>, now: &Now) -> Result<Option<u64>, Error> {
+        let left = self
+            .unblocked(project)
+            .filter_map(|task| task.not_before.as_ref())
+            .map(|due| due.millis_left(now));
+        Ok(left.filter(|left| *left > 0).min())
+    }
+
+    fn running(&self, project: Option<ProjectId>) -> Result<Vec<Occupant>, Error> {
+        Ok(self
+            .running
+            .keys()
+            .filter(|(of, _)| project.is_none_or(|wanted| wanted == *of))
+            .filter_map(|(_, id)| self.tasks.get(id))
+            .filter(|task| task.spec.kind == TaskKind::Managed)
+            .map(|task| Occupant {
+                agent: task.spec.agent.clone(),
+                owner: task.spec.owner.clone(),
+            })
+            .collect())
+    }
+
+    fn session(&self, id: SessionId) -> Result<Option<Session>, Error> {
+        Ok(self.sessions.get(&id).cloned())
+    }
+
+    fn sessions_of(&self, task: TaskId) -> Result<Vec<Session>, Error> {
+        Ok(Self::seconds(&self.sessions_of, task, least_session())
+            .filter_map(|id| self.sessions.get(&id).cloned())
+            .collect())
+    }
+
+    fn live_sessions(&self, project: Option<ProjectId>) -> Result<Vec<Session>, Error> {
+        Ok(self
+            .live
+            .keys()
+            .filter_map(|id| self.sessions.get(id))
+            .filter(|session| project.is_none_or(|wanted| wanted == session.project))
+            .cloned()
+            .collect())
+    }
+
+    fn events(
+        &self,
+        stream: Option<Stream>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        Ok(match stream {
+            None => {
+                let entries = self.log.range(after.saturating_add(1)..);
+                entries
+                    .map(|(_, entry)| entry)
+                    .take(limit)
+                    .cloned()
+                    .collect()
+            }
+            Some(stream) => self
+                .streams
+                .range((stream, 0)..=(stream, u64::MAX))
+                .map(|(_, position)| *position)
+                .filter(|position| *position > after)
+                .filter_map(|position| self.log.get(&position).cloned())
+                .take(limit)
+                .collect(),
+        })
+    }
+
+    fn effects(&self, limit: usize) -> Result<Vec<Effect>, Error> {
+        let effects = self.effects.iter().map(|(task, version)| Effect {
+            task: *task,
+            version: *version,
+        });
+        Ok(effects.take(limit).collect())
+    }
+}

@@ -1,0 +1,52 @@
+//! A process that is killed while it writes.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::Stdio,
+};
+
+use domain::id::TaskId;
+use testkit::contract::{log, world::work};
+
+use crate::processes::{again, check_integrity, named_world, world_at};
+
+#[test]
+#[ignore = "is started by the test below, in a process of its own"]
+fn writes_until_killed() {
+    let Some(world) = named_world() else { return };
+    let mut stdout = std::io::stdout().lock();
+    loop {
+        let task = world.create(work("x"));
+        writeln!(stdout, "\n{}", task.id).expect("the parent reads");
+        stdout.flush().expect("the parent reads");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.sqlite");
+    let mut acknowledged: Vec<TaskId> = vec![];
+    for round in 0..10 {
+        let mut child = again("crash::writes_until_killed", &path, Stdio::piped());
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut seen = 0;
+        while seen < 3 + round {
+            let line = lines.next().expect("it writes on").expect("text");
+            if let Ok(id) = line.parse() {
+                acknowledged.push(id);
+                seen += 1;
+            }
+        }
+        child.kill().expect("it lives");
+        child.wait().expect("it has ended");
+        let rest = lines.map_while(Result::ok);
+        acknowledged.extend(rest.filter_map(|line| line.parse().ok()));
+    }
+    let world = world_at(&path);
+    for id in &acknowledged {
+        assert_eq!(world.task(*id).id, *id);
+    }
+    log::verify(&world.contents().log);
+    check_integrity(&path);
+}

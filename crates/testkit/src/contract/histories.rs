@@ -1,0 +1,268 @@
+//! Random histories: two stores that live through the same one must answer the same and hold the
+//! same, down to the bytes of the log.
+
+use app::{
+    command::{Command, NewTask, Output, RecoveryPolicy},
+    error::Error,
+    ports::clock::Clock as _,
+};
+use domain::{
+    id::TaskId,
+    plan::Policy,
+    session::{Outcome, Session, SessionCommand, SessionResult, StopReason},
+    task::{Limits, TaskKind, TaskMode},
+};
+use proptest::{prelude::*, test_runner::TestRunner};
+
+use super::{
+    Make,
+    world::{LEASE_MILLIS, World, agent, create_command, failed, priority, process, starts, work},
+};
+
+/// Something that happens. Numbers pick among what exists, wrapping around.
+#[derive(Debug, Clone)]
+enum Step {
+    Create {
+        priority: u8,
+        agent: u8,
+        owner: u8,
+        depends_on: Vec<usize>,
+        delay_millis: Option<u64>,
+        auto_retry: bool,
+        external: bool,
+    },
+    Claim {
+        starts: u32,
+        cap: Option<u32>,
+    },
+    ClaimNamed(usize),
+    Finish(usize, bool),
+    Orphan(usize),
+    Stop(usize),
+    Retry(usize),
+    Delete(usize),
+    Archive(usize, bool),
+    Attach(usize, u8),
+    Detach(usize),
+    EndExternal(usize),
+    Advance(u64),
+    SetWall(i64),
+    Reboot(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = any::<usize>;
+    prop_oneof![
+        6 => (1..=10_u8, 0..3_u8, 0..2_u8, prop::collection::vec(which(), 0..3),
+              prop::option::weighted(0.3, 0..5_000_u64), any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(priority, agent, owner, depends_on, delay_millis, auto_retry, external)| {
+                Step::Create {
+                    priority, agent, owner, depends_on, delay_millis, auto_retry, external,
+                }
+            }),
+        6 => (1..4_u32, prop::option::of(1..3_u32))
+            .prop_map(|(starts, cap)| Step::Claim { starts, cap }),
+        1 => which().prop_map(Step::ClaimNamed),
+        8 => (which(), any::<bool>()).prop_map(|(n, well)| Step::Finish(n, well)),
+        2 => which().prop_map(Step::Orphan),
+        1 => which().prop_map(Step::Stop),
+        2 => which().prop_map(Step::Retry),
+        1 => which().prop_map(Step::Delete),
+        1 => (which(), any::<bool>()).prop_map(|(n, out)| Step::Archive(n, out)),
+        2 => (which(), 0..2_u8).prop_map(|(n, agent)| Step::Attach(n, agent)),
+        1 => which().prop_map(Step::Detach),
+        1 => which().prop_map(Step::EndExternal),
+        2 => (0..4_000_u64).prop_map(Step::Advance),
+        1 => (1_799_999_990_000..1_800_000_010_000_i64).prop_map(Step::SetWall),
+        1 => any::<bool>().prop_map(Step::Reboot),
+    ]
+}
+
+/// What a history knows of itself.
+#[derive(Debug, Default)]
+struct Known {
+    tasks: Vec<TaskId>,
+    sessions: Vec<Session>,
+}
+
+impl Known {
+    fn task(&self, n: usize) -> Option<TaskId> {
+        self.tasks.get(n.checked_rem(self.tasks.len())?).copied()
+    }
+
+    fn session(&self, n: usize) -> Option<&Session> {
+        self.sessions.get(n.checked_rem(self.sessions.len())?)
+    }
+
+    fn learn(&mut self, output: &Output) {
+        match output {
+            Output::Task { task, .. } => self.tasks.push(task.id),
+            Output::Claimed { claims, .. } => {
+                let sessions = claims.iter().map(|(session, _)| session.clone());
+                self.sessions.extend(sessions);
+            }
+            Output::Session { session } => self.sessions.push((**session).clone()),
+            _ => {}
+        }
+    }
+
+    fn command(&self, step: &Step, world: &World) -> Option<Command> {
+        let recovery = RecoveryPolicy::default();
+        let project = world.project;
+        Some(match *step {
+            Step::Create { .. } => create_command(project, self.new_task(step, world)?),
+            Step::Claim { starts: n, cap } => Command::Claim {
+                project: Some(project),
+                task: None,
+                policy: Policy {
+                    per_agent_max: cap.map(|cap| (agent("a0"), cap)).into_iter().collect(),
+                    ageing_millis: 1_000,
+                    ..starts(n)
+                },
+                launcher: process(1),
+                lease_millis: LEASE_MILLIS,
+            },
+            Step::ClaimNamed(n) => Command::Claim {
+                project: None,
+                task: Some(self.task(n)?),
+                policy: starts(1),
+                launcher: process(1),
+                lease_millis: LEASE_MILLIS,
+            },
+            Step::Finish(n, well) => {
+                let result = if well {
+                    SessionResult::Completed
+                } else {
+                    failed()
+                };
+                let session = self.session(n)?;
+                let outcome = Box::new(Outcome::bare(result, world.clock.now().wall));
+                Command::Session {
+                    session: session.id,
+                    fence: session.fence,
+                    command: SessionCommand::Finish { outcome },
+                    recovery,
+                }
+            }
+            Step::Orphan(n) => {
+                let session = self.session(n)?;
+                let command = SessionCommand::Orphan {
+                    why: "lost".to_owned(),
+                    runner: session.runner.clone(),
+                    lease_until: session.lease_until.clone(),
+                };
+                Command::Session {
+                    session: session.id,
+                    fence: session.fence,
+                    command,
+                    recovery,
+                }
+            }
+            Step::Stop(n) => Command::StopTask {
+                task: self.task(n)?,
+                reason: StopReason::Cancel,
+            },
+            Step::Retry(n) => Command::RetryTask {
+                task: self.task(n)?,
+                retries_max: None,
+                auto_retry: None,
+            },
+            Step::Delete(n) => Command::DeleteTasks {
+                tasks: vec![self.task(n)?],
+            },
+            Step::Archive(n, archived) => Command::ArchiveTasks {
+                tasks: vec![self.task(n)?],
+                archived,
+            },
+            Step::Attach(n, name) => Command::Attach {
+                task: self.task(n)?,
+                agent: agent(&format!("a{name}")),
+                launcher: process(9),
+                lease_millis: LEASE_MILLIS,
+            },
+            Step::Detach(n) => Command::Detach {
+                task: self.task(n)?,
+                agent: None,
+            },
+            Step::EndExternal(n) => Command::EndExternal {
+                task: self.task(n)?,
+                agent: None,
+                failure: None,
+                recovery,
+            },
+            Step::Advance(_) | Step::SetWall(_) | Step::Reboot(_) => return None,
+        })
+    }
+
+    fn new_task(&self, step: &Step, world: &World) -> Option<NewTask> {
+        let Step::Create {
+            priority: importance,
+            agent: name,
+            owner,
+            depends_on,
+            delay_millis,
+            auto_retry,
+            external,
+        } = step
+        else {
+            return None;
+        };
+        let others = depends_on.iter().filter_map(|n| self.task(*n));
+        Some(NewTask {
+            priority: priority(*importance),
+            agent: agent(&format!("a{name}")),
+            owner: format!("o{owner}"),
+            depends_on: others.map(|id| id.to_string()).collect(),
+            not_before: delay_millis.map(|millis| world.clock.now().after_millis(millis)),
+            kind: if *external {
+                TaskKind::External
+            } else {
+                TaskKind::Managed
+            },
+            mode: TaskMode::Collaborative,
+            limits: Limits {
+                auto_retry: *auto_retry,
+                ..Limits::default()
+            },
+            ..work("x")
+        })
+    }
+}
+
+/// Lives through one step in one world.
+fn live(world: &World, known: &Known, step: &Step) -> Option<Result<Output, Error>> {
+    match step {
+        Step::Advance(millis) => world.clock.advance(*millis),
+        Step::SetWall(millis) => world.clock.set_wall(*millis),
+        Step::Reboot(first) => world.clock.reboot(if *first { "boot-a" } else { "boot-b" }),
+        _ => return known.command(step, world).map(|command| world.run(command)),
+    }
+    None
+}
+
+/// Two stores live through the same histories and stay the same; the log of each verifies.
+pub fn two_stores_agree(left: Make, right: Make, histories: u32) {
+    let config = ProptestConfig {
+        cases: histories,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(step(), 1..60), |steps| {
+        let (left, right) = (World::new(left), World::new(right));
+        let mut known = Known::default();
+        for step in &steps {
+            let ours = live(&left, &known, step);
+            let theirs = live(&right, &known, step);
+            prop_assert_eq!(&ours, &theirs, "after {:?}", step);
+            if let Some(Ok(output)) = &ours {
+                known.learn(output);
+            }
+            prop_assert_eq!(left.contents(), right.contents(), "after {:?}", step);
+        }
+        super::log::verify(&left.contents().log);
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
