@@ -6,6 +6,7 @@ mod cancel;
 mod clean;
 mod completions;
 mod config;
+mod daemon;
 mod deps;
 mod diff;
 mod doctor;
@@ -115,6 +116,8 @@ enum Verb {
     Deps(deps::Args),
     /// Speak for an agent outside that holds an external task
     Task(task::Args),
+    /// Start tasks as they come, until it is told to stop; agents outlive it
+    Daemon(daemon::Args),
     /// Look at the configuration, or change it
     Config(config::Args),
     /// Check or count the store's own counters
@@ -185,6 +188,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Archive(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
         Verb::Task(args) => args.run(context),
+        Verb::Daemon(args) => args.run(context),
         Verb::Config(args) => args.run(context),
         Verb::Index(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),

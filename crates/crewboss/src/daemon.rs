@@ -8,6 +8,6 @@ mod server;
 pub(crate) mod wire;
 
 pub(crate) use lock::{DaemonLock, LockError};
-pub(crate) use scheduler::{Scheduler, Terms};
+pub(crate) use scheduler::{Hands, Scheduler, Terms};
 pub(crate) use server::Server;
 pub(crate) use bell::Bell;

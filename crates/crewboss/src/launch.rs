@@ -1,10 +1,16 @@
 //! Claims tasks and starts a runner for each: a process of its own that outlives this one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use app::{
     command::{Command, Output},
-    ports::folders::SessionPlace,
+    ports::{
+        folders::{Folders, SessionPlace},
+        processes::Processes,
+    },
 };
 use domain::{
     failure::{Failure, FailureReason},
@@ -72,12 +78,13 @@ pub(crate) fn launch(
     let Output::Claimed { claims, running } = context.change(claim)? else {
         return Err(unexpected("claim"));
     };
+    let starter = Starter::of(context)?;
     let mut launches = Launches {
         running,
         ..Launches::default()
     };
     for (session, task) in claims {
-        match start_runner(context, project, &session) {
+        match starter.start(Path::new(&project.root), &session, &context.out) {
             Ok(runner) => launches.started.push(Launched {
                 task,
                 session,
@@ -93,62 +100,73 @@ pub(crate) fn launch(
     Ok(launches)
 }
 
-fn start_runner(
-    context: &Context,
-    project: &Project,
-    session: &Session,
-) -> Result<ProcessIdentity, String> {
-    let place = SessionPlace {
-        root: PathBuf::from(&project.root),
-        task: session.task,
-        session: session.id,
-    };
-    let chain = |error: &dyn std::error::Error| match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
-    let folder = context
-        .folders()
-        .session_folder(&place)
-        .map_err(|error| chain(&error))?;
-    let program = context
-        .program()
-        .map_err(|fail| fail.render().trim().to_owned())?;
-    let args = runner_arguments(context, Path::new(&project.root), session);
-    context.out.debug(format_args!(
-        "command line: {} {}",
-        program.display(),
-        args.join(" ")
-    ));
-    let processes = context
-        .processes()
-        .map_err(|fail| fail.render().trim().to_owned())?;
-    let log = folder.join("runner.log");
-    let runner = processes
-        .spawn_detached(&program, &args, &context.child_environment(), &log)
-        .map_err(|error| chain(&error))?;
-    context.out.debug(format_args!(
-        "process created: {} for {}",
-        runner.pid, session.id
-    ));
-    Ok(runner)
+/// Starts runners.
+#[derive(Debug, Clone)]
+pub(crate) struct Starter {
+    pub(crate) program: PathBuf,
+    pub(crate) processes: Arc<dyn Processes>,
+    pub(crate) folders: Arc<dyn Folders>,
+    /// What runners see of the user's environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Configuration that was given on our own command line.
+    pub(crate) flags: Vec<String>,
 }
 
-/// `runner --project ROOT --session ses_N --fence F`, with the flags that change configuration.
-fn runner_arguments(context: &Context, root: &Path, session: &Session) -> Vec<String> {
-    let mut args = vec![
-        "--project".to_owned(),
-        root.display().to_string(),
-        "runner".to_owned(),
-        "--session".to_owned(),
-        session.id.to_string(),
-        "--fence".to_owned(),
-        session.fence.to_string(),
-    ];
-    for flag in context.flags() {
-        args.extend(["--config".to_owned(), flag.clone()]);
+impl Starter {
+    fn of(context: &Context) -> Result<Self, Fail> {
+        Ok(Self {
+            program: context.program()?,
+            processes: context.processes()?,
+            folders: context.folders(),
+            environment: context.child_environment(),
+            flags: context.flags().to_vec(),
+        })
     }
-    args
+
+    /// Starts the runner of a session, with its log in the session's folder.
+    pub(crate) fn start(
+        &self,
+        root: &Path,
+        session: &Session,
+        out: &crate::output::Output,
+    ) -> Result<ProcessIdentity, String> {
+        let place =
+            SessionPlace { root: root.to_owned(), task: session.task, session: session.id };
+        let folder = self.folders.session_folder(&place).map_err(|error| with_cause(&error))?;
+        let args = self.arguments(root, session);
+        out.debug(format_args!("command line: {} {}", self.program.display(), args.join(" ")));
+        let log = folder.join("runner.log");
+        let runner = self
+            .processes
+            .spawn_detached(&self.program, &args, &self.environment, &log)
+            .map_err(|error| with_cause(&error))?;
+        out.debug(format_args!("process created: {} for {}", runner.pid, session.id));
+        Ok(runner)
+    }
+
+    /// `--project ROOT runner --session ses_N --fence F`, with the flags that change configuration.
+    fn arguments(&self, root: &Path, session: &Session) -> Vec<String> {
+        let mut args = vec![
+            "--project".to_owned(),
+            root.display().to_string(),
+            "runner".to_owned(),
+            "--session".to_owned(),
+            session.id.to_string(),
+            "--fence".to_owned(),
+            session.fence.to_string(),
+        ];
+        for flag in &self.flags {
+            args.extend(["--config".to_owned(), flag.clone()]);
+        }
+        args
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 /// A task that cannot be started fails at once, and says why.

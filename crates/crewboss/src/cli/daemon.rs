@@ -1,0 +1,285 @@
+//! `daemon`: start tasks as they come.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use app::{
+    command::{Command, Meta, Request},
+    event::{Actor, ActorKind, Door},
+    ports::{
+        clock::Clock,
+        folders::Folders,
+        store::{Effect, Store},
+    },
+    query::{Counts, Query, View},
+};
+use domain::{
+    process::ProcessIdentity,
+    project::Project,
+    session::Session,
+    task::{Task, TaskStatus},
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use store_sqlite::SqliteStore;
+
+use crate::{
+    config::Config,
+    context::Context,
+    daemon::{Bell, DaemonLock, Hands, LockError, Scheduler, Server, Terms},
+    environment::Environment,
+    fail::{Exit, Fail, Outcome},
+    launch::Starter,
+    output::Output,
+    places::Places,
+    wiring,
+};
+
+/// Images that are brought up to date in one go; what is left comes with the next look.
+const EFFECTS_AT_ONCE: usize = 500;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Tasks of a project that run at once; by default daemon.max_concurrent of its configuration
+    #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_concurrent: Option<u32>,
+    /// Seconds between safety checks; work starts on events, not on this
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    interval: Option<u32>,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        let settings = &context.config()?.settings.daemon;
+        let concurrent = self.max_concurrent.unwrap_or(settings.max_concurrent);
+        let interval = self.interval.unwrap_or(settings.interval_seconds);
+        let lock = DaemonLock::take(&context.places.daemon_lock()).map_err(refused)?;
+        let clock = context.clock()?;
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::own(&context.places.store_file(), Arc::clone(&clock))?);
+        let bell = Arc::new(Bell::default());
+        let server = Server::start(&context.places.daemon_socket(), Arc::clone(&store), Arc::clone(&bell))
+            .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
+        stop_on_signals(&bell, &context.out)?;
+        banner(&context.out, concurrent, interval)?;
+        let scheduler = self.scheduler(context, store, clock, Arc::clone(&bell))?;
+        scheduler.run();
+        drop(server);
+        drop(lock);
+        context.out.line("Daemon stopped")?;
+        Ok(Exit::Ok)
+    }
+
+    fn scheduler(
+        &self,
+        context: &Context,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        bell: Arc<Bell>,
+    ) -> Result<Scheduler, Fail> {
+        let processes = context.processes()?;
+        let meta = Meta {
+            actor: Actor { kind: ActorKind::System, id: "daemon".to_owned() },
+            door: Door::Daemon,
+            idempotency_key: None,
+            correlation: None,
+        };
+        let mut reconciler = wiring::reconciler(context)?;
+        reconciler.store = Arc::clone(&store);
+        let crew = Crew {
+            starter: Starter {
+                program: context.program()?,
+                processes: Arc::clone(&processes),
+                folders: context.folders(),
+                environment: context.child_environment(),
+                flags: context.flags().to_vec(),
+            },
+            store: Arc::clone(&store),
+            folders: context.folders(),
+            env: context.env.clone(),
+            places: context.places.clone(),
+            concurrent: self.max_concurrent,
+            meta: meta.clone(),
+            out: context.out.clone(),
+            shown: Mutex::new(None),
+        };
+        let hands: Arc<dyn Hands> = Arc::new(crew);
+        Ok(Scheduler { store, clock, processes, reconciler, hands, meta, bell })
+    }
+}
+
+fn refused(error: LockError) -> Fail {
+    match &error {
+        LockError::Held { .. } => Fail::new(Exit::Conflict, error.to_string())
+            .hint("one daemon serves every project of a store"),
+        LockError::Io { source, .. } => Fail::io(error.to_string(), source),
+    }
+}
+
+fn banner(out: &Output, concurrent: u32, interval: u32) -> Result<(), Fail> {
+    let rule = "=".repeat(60);
+    out.line(&rule)?;
+    out.line("Agent Orchestrator Daemon Started")?;
+    out.line(format_args!("Max concurrent tasks: {concurrent}"))?;
+    out.line(format_args!("Check interval: {interval}s"))?;
+    out.line("Press Ctrl+C to stop")?;
+    out.line(&rule)
+}
+
+/// The first signal ends the daemon; agents go on. A closed terminal is no reason to end.
+fn stop_on_signals(bell: &Arc<Bell>, out: &Output) -> Result<(), Fail> {
+    let cannot = |error: &std::io::Error| Fail::io("the daemon cannot listen to signals", error);
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| cannot(&error))?;
+    let (bell, out) = (Arc::clone(bell), out.clone());
+    let listen = move || {
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                bell.ring();
+                continue;
+            }
+            let text = format!("Received signal {signal}, shutting down gracefully...");
+            drop(out.line(text));
+            bell.close();
+        }
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(listen)
+        .map(drop)
+        .map_err(|error| cannot(&error))
+}
+
+/// What the scheduler is given of this program.
+#[derive(Debug)]
+struct Crew {
+    starter: Starter,
+    store: Arc<dyn Store>,
+    folders: Arc<dyn Folders>,
+    env: Environment,
+    places: Places,
+    concurrent: Option<u32>,
+    meta: Meta,
+    out: Output,
+    shown: Mutex<Option<Counts>>,
+}
+
+impl Hands for Crew {
+    fn terms(&self, project: &Project) -> Result<Terms, String> {
+        let places = Places { project: PathBuf::from(&project.root), ..self.places.clone() };
+        let config = Config::load(&self.env, &places, &self.starter.flags)
+            .map_err(|fail| fail.render().trim().to_owned())?;
+        let max = self.concurrent.unwrap_or(config.settings.daemon.max_concurrent);
+        Ok(Terms {
+            policy: wiring::policy(&config, Some(max), max),
+            lease_millis: config.settings.run.lease_seconds.saturating_mul(1_000),
+        })
+    }
+
+    fn launch(
+        &self,
+        project: &Project,
+        session: &Session,
+        task: &Task,
+    ) -> Result<ProcessIdentity, String> {
+        if let (true, Some(of)) = (task.limits.auto_retry, task.chain.retry_of) {
+            let (count, max) = (task.chain.retry_count, task.limits.retries_max);
+            self.say(&format!("Auto-retrying {of} (attempt {count}/{max})"));
+        }
+        self.starter.start(Path::new(&project.root), session, &self.out)
+    }
+
+    fn keep_house(&self) {
+        if let Err(error) = self.show_tasks().and_then(|()| self.show_counts()) {
+            self.warn(&error.to_string());
+        }
+    }
+
+    fn say(&self, line: &str) {
+        drop(self.out.line(line));
+    }
+
+    fn warn(&self, line: &str) {
+        self.out.warn(line);
+    }
+}
+
+impl Crew {
+    /// Brings the images of changed tasks up to date, and forgets that they were behind.
+    fn show_tasks(&self) -> Result<(), app::error::Error> {
+        let View::Effects { effects } = self.store.read(&Query::Effects { limit: EFFECTS_AT_ONCE })?
+        else {
+            return Ok(());
+        };
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let projects = self.projects()?;
+        let mut done: Vec<Effect> = Vec::new();
+        for effect in effects {
+            let View::Task { details } = self.store.read(&Query::Task { id: effect.task })? else {
+                continue;
+            };
+            let task = details.view.task;
+            let Some(project) = projects.iter().find(|project| project.id == task.project) else {
+                continue;
+            };
+            let root = Path::new(&project.root);
+            let shown = match task.deleted_at {
+                Some(_) => self.folders.remove_task(root, task.id),
+                None => self.folders.show_task(root, &task),
+            };
+            match shown {
+                Ok(()) => done.push(effect),
+                Err(error) => self.warn(&format!("the folder of {} is behind: {error}", task.id)),
+            }
+        }
+        self.forget(done, &projects)
+    }
+
+    /// Effects are forgotten with a command; asking for what is there already changes nothing else.
+    fn forget(&self, done: Vec<Effect>, projects: &[Project]) -> Result<(), app::error::Error> {
+        let Some(project) = projects.first().filter(|_| !done.is_empty()) else { return Ok(()) };
+        let (root, name) = (project.root.clone(), project.name.clone());
+        let command = Command::RegisterProject { root, name };
+        self.store.execute(Request { meta: self.meta.clone(), done, command }).map(drop)
+    }
+
+    fn projects(&self) -> Result<Vec<Project>, app::error::Error> {
+        match self.store.read(&Query::Projects)? {
+            View::Projects { projects } => Ok(projects),
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// The line of counts, where they have changed.
+    fn show_counts(&self) -> Result<(), app::error::Error> {
+        let mut total = Counts::new();
+        for project in self.projects()? {
+            let query = Query::Status { project: project.id, limit: 1 };
+            let View::Status { counts, .. } = self.store.read(&query)? else { continue };
+            for (status, number) in counts {
+                *total.entry(status).or_default() += number;
+            }
+        }
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_ref() == Some(&total) {
+            return Ok(());
+        }
+        let number = |status| total.get(&status).copied().unwrap_or(0);
+        self.say(&format!(
+            "Status: {} running, {} pending, {} completed, {} failed",
+            number(TaskStatus::Running),
+            number(TaskStatus::Pending),
+            number(TaskStatus::Completed),
+            number(TaskStatus::Failed)
+        ));
+        *shown = Some(total);
+        Ok(())
+    }
+}

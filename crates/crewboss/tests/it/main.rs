@@ -1,0 +1,12 @@
+//! Drives the real program, in places of its own.
+
+#![expect(clippy::disallowed_methods, reason = "the program under test is started as a user would")]
+
+mod bad_input;
+mod configuration;
+mod exit_codes;
+mod help;
+mod lifecycle;
+mod place;
+mod queue;
+mod worktrees;
