@@ -1,0 +1,555 @@
+//! The folders port over the layout.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use app::{
+    ports::folders::{FolderError, Folders, LogLimits, LogSink, SessionPlace, TranscriptSink},
+    query::{TaskDetails, TaskView},
+};
+use domain::{id::TaskId, redact::Redactor, session::Outcome, task::Task, time::Now};
+
+use crate::{
+    archive,
+    config::{ArchiveConfig, ConfigError},
+    dir::{Dir, DirLock},
+    document::Document,
+    image,
+    inbox::{self, Inbox, shown_folder},
+    index::{Drift, Index},
+    layout::Layout,
+    log::TaskLog,
+    places::{self, Sentinel},
+    plan,
+    reading::{FILE_BYTES_MAX, read_document},
+    sentinels::{self, Found},
+};
+
+/// A session's process was started by another tool: its end is told by sentinel files.
+const FOREIGN: &str = "foreign";
+
+/// The largest index and configuration that are read.
+const INDEX_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Every task file of a project.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TaskFiles {
+    /// Oldest id first; `true` where it is in the archive.
+    pub documents: Vec<(Document, bool)>,
+    /// One line for each file that is skipped, or of which something is not used.
+    pub warnings: Vec<String>,
+}
+
+/// What is asked of the store.
+pub trait Source: Send + Sync + fmt::Debug {
+    /// A task with what is around it.
+    fn details(&self, task: TaskId) -> Option<TaskDetails>;
+
+    /// What time it is.
+    fn now(&self) -> Now;
+
+    /// A retry that had to wait has become due, and its file was made just now: said once.
+    fn revealed(&self, task: &Task);
+}
+
+/// What became of a task's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// It was made.
+    Created,
+    /// It was written anew.
+    Updated,
+    /// It says so already.
+    Unchanged,
+    /// The task has no file: a retry that is not due, or one that is archived or deleted.
+    Hidden,
+    /// Somebody else changed it, and that was not heard yet.
+    Contested,
+}
+
+/// The folder of one layout, in any project. What only sessions need is kept by `inner`, inside the
+/// layout's folder.
+#[derive(Debug, Clone)]
+pub struct LayoutFolders {
+    layout: Layout,
+    inner: Arc<dyn Folders>,
+    source: Arc<dyn Source>,
+}
+
+/// The folders that a write goes to, under their lock.
+struct Desk {
+    base: Dir,
+    tasks: Dir,
+    shown: DirLock,
+}
+
+impl LayoutFolders {
+    /// The folders of a layout.
+    pub fn new(layout: Layout, inner: Arc<dyn Folders>, source: Arc<dyn Source>) -> Self {
+        Self {
+            layout,
+            inner,
+            source,
+        }
+    }
+
+    /// Which layout.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Makes the folders of the layout where they are missing.
+    pub fn make(&self, root: &Path) -> Result<(), FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        for folder in [
+            places::TASKS,
+            places::PLANS,
+            places::LOGS,
+            places::WORKSPACE,
+        ] {
+            base.made(folder)?;
+        }
+        shown_folder(&base).map(drop)
+    }
+
+    fn desk(&self, root: &Path) -> Result<Desk, FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        let tasks = base.made(places::TASKS)?;
+        let shown = shown_folder(&base)?.lock()?;
+        Ok(Desk { base, tasks, shown })
+    }
+
+    /// Makes a task's file say what the store says. Without `overrule` a file that somebody else
+    /// changed stays as it is, to be heard first.
+    pub fn show(&self, root: &Path, id: TaskId, overrule: bool) -> Result<Shown, FolderError> {
+        let desk = self.desk(root)?;
+        match self.source.details(id) {
+            Some(details) => self.show_at(&desk, &details, overrule),
+            None => Ok(Shown::Hidden),
+        }
+    }
+
+    fn show_at(
+        &self,
+        desk: &Desk,
+        details: &TaskDetails,
+        overrule: bool,
+    ) -> Result<Shown, FolderError> {
+        let task = &details.view.task;
+        let now = self.source.now();
+        if task.deleted_at.is_some() {
+            self.erase(desk, task.id)?;
+            return Ok(Shown::Hidden);
+        }
+        if !image::is_visible(task, &now) {
+            return Ok(Shown::Hidden);
+        }
+        let name = places::task_file(task.id);
+        let copy = desk.shown.read(&name, FILE_BYTES_MAX)?;
+        // What is too large or no file is overruled like any other content.
+        let mut current = desk
+            .tasks
+            .read(&name, FILE_BYTES_MAX)
+            .unwrap_or(Some(vec![]));
+        if !overrule && copy.is_some() && current.is_some() && current != copy {
+            return Ok(Shown::Contested);
+        }
+        if task.archived_at.is_some() {
+            archive::put_away(&desk.base, task.id)?;
+            desk.shown.remove(&name)?;
+            self.reindex(desk, |index| index.remove(task.id))?;
+            return Ok(Shown::Hidden);
+        }
+        let is_new = current.is_none();
+        if is_new {
+            archive::bring_back(&desk.base, task.id)?;
+            current = desk.tasks.read(&name, FILE_BYTES_MAX)?;
+        }
+        let read = |bytes: &[u8]| read_document(self.layout, task.id, bytes).ok();
+        let before = current
+            .as_deref()
+            .and_then(read)
+            .or_else(|| copy.as_deref().and_then(read));
+        let found = Found::read(&desk.tasks, task.id);
+        let document = image::document(details, &now, before.as_ref().map(|(d, _)| d), &found);
+        let wrote = self.write(desk, &document, current.as_deref(), copy.as_deref())?;
+        finish_sentinels(desk, &document)?;
+        self.reindex(desk, |index| index.put(&document))?;
+        if is_new && task.chain.retry_of.is_some() {
+            self.show_predecessor(desk, task)?;
+        }
+        Ok(match (is_new && current.is_none(), wrote) {
+            (true, _) => Shown::Created,
+            (false, true) => Shown::Updated,
+            (false, false) => Shown::Unchanged,
+        })
+    }
+
+    fn show_predecessor(&self, desk: &Desk, task: &Task) -> Result<(), FolderError> {
+        if task.not_before.is_some() {
+            self.source.revealed(task);
+        }
+        let before = task.chain.retry_of.and_then(|id| self.source.details(id));
+        match before {
+            Some(details) => self.show_at(desk, &details, false).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn write(
+        &self,
+        desk: &Desk,
+        document: &Document,
+        current: Option<&[u8]>,
+        copy: Option<&[u8]>,
+    ) -> Result<bool, FolderError> {
+        let name = places::task_file(document.id);
+        let bytes = document.render(self.layout);
+        let is_same = current == Some(bytes.as_slice());
+        Self::plan_of(&desk.base, document)?;
+        if !is_same {
+            desk.tasks.replace(&name, &bytes, None)?;
+        }
+        let stamp = desk.tasks.stamp(&name);
+        if !is_same || copy != Some(bytes.as_slice()) || desk.shown.stamp(&name) != stamp {
+            desk.shown.replace(&name, &bytes, stamp)?;
+        }
+        Ok(!is_same)
+    }
+
+    fn plan_of(base: &Dir, document: &Document) -> Result<PathBuf, FolderError> {
+        let plans = base.made(places::PLANS)?;
+        let name = places::plan_file(document.id);
+        if !plans.has(&name) {
+            plans.replace(&name, plan::text(document).as_bytes(), None)?;
+        }
+        Ok(plans.path().join(name))
+    }
+
+    fn reindex(
+        &self,
+        desk: &Desk,
+        change: impl FnOnce(&mut Index) -> bool,
+    ) -> Result<(), FolderError> {
+        let bytes = desk.tasks.read(places::INDEX, INDEX_BYTES_MAX)?;
+        let mut index = bytes.as_deref().map(Index::read).unwrap_or_default();
+        if change(&mut index) || bytes.is_none() {
+            let bytes = index.render(self.source.now().wall);
+            desk.tasks.replace(places::INDEX, &bytes, None)?;
+        }
+        Ok(())
+    }
+
+    fn erase(&self, desk: &Desk, id: TaskId) -> Result<(), FolderError> {
+        let name = places::task_file(id);
+        desk.tasks.remove(&name)?;
+        for (folder, name) in [
+            (places::PLANS, places::plan_file(id)),
+            (places::LOGS, places::log_file(id)),
+        ] {
+            if let Some(folder) = desk.base.existing(folder)? {
+                folder.remove(&name)?;
+                let old = |other: &String| {
+                    other
+                        .strip_prefix(&name)
+                        .is_some_and(|rest| rest.starts_with('.'))
+                };
+                for other in folder.names()?.iter().filter(|other| old(other)) {
+                    folder.remove(other)?;
+                }
+            }
+        }
+        sentinels::clear(&desk.tasks, id, false);
+        archive::remove(&desk.base, id)?;
+        desk.shown.remove(&name)?;
+        self.reindex(desk, |index| index.remove(id))
+    }
+
+    /// What others did to the files.
+    pub fn inbox(&self, root: &Path) -> Result<Inbox, FolderError> {
+        inbox::scan(self.layout, root)
+    }
+
+    /// What the sentinel files of a task say.
+    pub fn sentinels(&self, root: &Path, id: TaskId) -> Result<Found, FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        Ok(Found::read(&base.made(places::TASKS)?, id))
+    }
+
+    /// Remembers that the process of a session was started by another tool.
+    pub fn mark_foreign(&self, place: &SessionPlace) -> Result<(), FolderError> {
+        let folder = self.inner.session_folder(&self.inside_place(place))?;
+        Dir::root(&folder)?.replace(FOREIGN, b"", None)
+    }
+
+    /// Whether the process of a session was started by another tool.
+    #[must_use]
+    pub fn is_foreign(&self, place: &SessionPlace) -> bool {
+        let folder = self.inner.session_folder(&self.inside_place(place));
+        folder
+            .and_then(|folder| Dir::root(&folder))
+            .is_ok_and(|folder| folder.has(FOREIGN))
+    }
+
+    /// Every task file, in `tasks/` and in `archive/`. Changes nothing.
+    pub fn documents(layout: Layout, root: &Path) -> Result<TaskFiles, FolderError> {
+        let mut files = TaskFiles::default();
+        let Some(base) = Dir::root(root)?.existing(layout.base())? else {
+            return Ok(files);
+        };
+        for (folder, is_archived) in [(places::TASKS, false), (places::ARCHIVE, true)] {
+            let Some(dir) = base.existing(folder)? else {
+                continue;
+            };
+            for name in dir
+                .names()?
+                .iter()
+                .filter(|name| places::is_task_like(name))
+            {
+                match read_file(layout, &dir, name) {
+                    Ok((document, about)) => {
+                        let named = about
+                            .iter()
+                            .map(|about| format!("{folder}/{name}: {about}"));
+                        files.warnings.extend(named);
+                        files.documents.push((document, is_archived));
+                    }
+                    Err(why) => {
+                        files
+                            .warnings
+                            .push(format!("{folder}/{name} is skipped: {why}"));
+                    }
+                }
+            }
+        }
+        files.documents.sort_by_key(|(document, _)| document.id);
+        Ok(files)
+    }
+
+    fn live_index(&self, root: &Path) -> Result<Index, FolderError> {
+        let files = Self::documents(self.layout, root)?;
+        let live = files
+            .documents
+            .iter()
+            .filter(|(_, is_archived)| !is_archived);
+        Ok(Index::of(live.map(|(document, _)| document)))
+    }
+
+    /// The index as its file has it.
+    pub fn index(&self, root: &Path) -> Result<Index, FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        let bytes = base
+            .made(places::TASKS)?
+            .read(places::INDEX, INDEX_BYTES_MAX)?;
+        Ok(bytes.as_deref().map(Index::read).unwrap_or_default())
+    }
+
+    /// How the index differs from the files.
+    pub fn verify_index(&self, root: &Path) -> Result<Drift, FolderError> {
+        Ok(self.index(root)?.drift(&self.live_index(root)?))
+    }
+
+    /// Makes the index from the files.
+    pub fn rebuild_index(&self, root: &Path) -> Result<Index, FolderError> {
+        let desk = self.desk(root)?;
+        let index = self.live_index(root)?;
+        let bytes = index.render(self.source.now().wall);
+        desk.tasks.replace(places::INDEX, &bytes, None)?;
+        Ok(index)
+    }
+
+    /// The configuration; the defaults where there is no file.
+    pub fn config(&self, root: &Path) -> Result<Result<ArchiveConfig, ConfigError>, FolderError> {
+        let bytes = self.config_bytes(root)?;
+        let default = || Ok(ArchiveConfig::new(self.layout));
+        Ok(bytes.map_or_else(default, |bytes| ArchiveConfig::read(self.layout, &bytes)))
+    }
+
+    /// Whether there is a configuration file.
+    pub fn has_config(&self, root: &Path) -> Result<bool, FolderError> {
+        Ok(self.config_bytes(root)?.is_some())
+    }
+
+    fn config_bytes(&self, root: &Path) -> Result<Option<Vec<u8>>, FolderError> {
+        match Dir::root(root)?.existing(self.layout.base())? {
+            Some(base) => base.read(places::CONFIG, FILE_BYTES_MAX),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the configuration; keys of others stay.
+    pub fn write_config(&self, root: &Path, config: &ArchiveConfig) -> Result<(), FolderError> {
+        let before = self.config_bytes(root)?;
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        base.replace(places::CONFIG, &config.render(before.as_deref()), None)
+    }
+
+    /// How many tasks the archive holds, and how many bytes.
+    pub fn archive_size(&self, root: &Path) -> Result<(usize, u64), FolderError> {
+        let base = Dir::root(root)?.existing(self.layout.base())?;
+        let Some(archive) = base
+            .map(|base| base.existing(places::ARCHIVE))
+            .transpose()?
+            .flatten()
+        else {
+            return Ok((0, 0));
+        };
+        let names = archive.names()?;
+        let tasks = names
+            .iter()
+            .filter(|name| places::task_of(name).is_some())
+            .count();
+        let bytes = names
+            .iter()
+            .filter_map(|name| Some(archive.stamp(name)?.size()))
+            .sum();
+        Ok((tasks, bytes))
+    }
+
+    fn inside(&self, root: &Path) -> PathBuf {
+        root.join(self.layout.base())
+    }
+
+    fn inside_place(&self, place: &SessionPlace) -> SessionPlace {
+        SessionPlace {
+            root: self.inside(&place.root),
+            ..place.clone()
+        }
+    }
+}
+
+fn read_file(layout: Layout, dir: &Dir, name: &str) -> Result<(Document, Vec<String>), String> {
+    let id = places::task_of(name).ok_or("its name is no task id")?;
+    let bytes = dir
+        .read(name, FILE_BYTES_MAX)
+        .map_err(|error| error.source.to_string())?;
+    let bytes = bytes.ok_or("it is gone")?;
+    read_document(layout, id, &bytes).map_err(|unreadable| unreadable.to_string())
+}
+
+/// What an ended task's agent left is no longer needed; a cancelled one that ran is marked.
+fn finish_sentinels(desk: &Desk, document: &Document) -> Result<(), FolderError> {
+    if !document.status.is_terminal() {
+        return Ok(());
+    }
+    let is_cancelled = document.status == crate::document::Word::Cancelled;
+    sentinels::clear(&desk.tasks, document.id, is_cancelled);
+    let mark = Sentinel::Cancelled.file(document.id);
+    if is_cancelled && document.started_at.is_some() && !desk.tasks.has(&mark) {
+        desk.tasks.replace(&mark, b"", None)?;
+    }
+    Ok(())
+}
+
+/// A task of which nothing else is known.
+fn bare(task: &Task) -> TaskDetails {
+    TaskDetails {
+        view: TaskView {
+            task: task.clone(),
+            session: None,
+            blocked_by: vec![],
+        },
+        chain: vec![task.clone()],
+        sessions: vec![],
+        dependencies: vec![],
+        dependants: vec![],
+    }
+}
+
+impl Folders for LayoutFolders {
+    fn task_folder(&self, root: &Path, task: TaskId) -> Result<PathBuf, FolderError> {
+        self.make(root)?;
+        self.inner.task_folder(&self.inside(root), task)
+    }
+
+    fn session_folder(&self, place: &SessionPlace) -> Result<PathBuf, FolderError> {
+        self.make(&place.root)?;
+        self.inner.session_folder(&self.inside_place(place))
+    }
+
+    fn private_folder(&self, place: &SessionPlace) -> Result<PathBuf, FolderError> {
+        self.make(&place.root)?;
+        self.inner.private_folder(&self.inside_place(place))
+    }
+
+    fn gates_folder(&self, place: &SessionPlace) -> Result<PathBuf, FolderError> {
+        self.make(&place.root)?;
+        self.inner.gates_folder(&self.inside_place(place))
+    }
+
+    fn plan_file(&self, root: &Path, task: &Task) -> Result<PathBuf, FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        let details = self.source.details(task.id).unwrap_or_else(|| bare(task));
+        let now = self.source.now();
+        let document = image::document(&details, &now, None, &Found::default());
+        Self::plan_of(&base, &document)
+    }
+
+    fn open_log(
+        &self,
+        place: &SessionPlace,
+        limits: &LogLimits,
+    ) -> Result<Box<dyn LogSink>, FolderError> {
+        let logs = Dir::root(&place.root)?
+            .made(self.layout.base())?
+            .made(places::LOGS)?;
+        Ok(Box::new(TaskLog::open(
+            logs,
+            places::log_file(place.task),
+            *limits,
+        )?))
+    }
+
+    fn open_transcript(
+        &self,
+        place: &SessionPlace,
+        limits: &LogLimits,
+        redactor: Redactor,
+    ) -> Result<Box<dyn TranscriptSink>, FolderError> {
+        self.make(&place.root)?;
+        self.inner
+            .open_transcript(&self.inside_place(place), limits, redactor)
+    }
+
+    fn write_outcome(&self, place: &SessionPlace, outcome: &Outcome) -> Result<(), FolderError> {
+        self.make(&place.root)?;
+        self.inner.write_outcome(&self.inside_place(place), outcome)
+    }
+
+    /// The end of a process that another tool started is what its sentinel files say.
+    fn read_outcome(&self, place: &SessionPlace) -> Result<Option<Outcome>, FolderError> {
+        let written = self.inner.read_outcome(&self.inside_place(place))?;
+        if written.is_some() || !self.is_foreign(place) {
+            return Ok(written);
+        }
+        let found = self.sentinels(&place.root, place.task)?;
+        Ok(Some(found.outcome(self.source.now().wall)))
+    }
+
+    fn show_task(&self, root: &Path, task: &Task) -> Result<(), FolderError> {
+        let desk = self.desk(root)?;
+        let details = self.source.details(task.id).unwrap_or_else(|| bare(task));
+        self.show_at(&desk, &details, false)?;
+        drop(desk);
+        if task.deleted_at.is_none() {
+            self.inner.show_task(&self.inside(root), task)?;
+        }
+        Ok(())
+    }
+
+    fn shown_version(&self, root: &Path, task: TaskId) -> Option<u64> {
+        self.inner.shown_version(&self.inside(root), task)
+    }
+
+    fn remove_task(&self, root: &Path, task: TaskId) -> Result<(), FolderError> {
+        self.erase(&self.desk(root)?, task)?;
+        self.inner.remove_task(&self.inside(root), task)
+    }
+}
+
+#[cfg(test)]
+mod tests;
