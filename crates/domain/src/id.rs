@@ -21,6 +21,27 @@ pub fn next_number(last: u64, now: Timestamp) -> u64 {
     from_clock.max(last + 1)
 }
 
+/// How a store numbers its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Numbering {
+    /// As every id: [`next_number`].
+    #[default]
+    Wide,
+    /// By milliseconds alone, 13 digits, as tools of the Agent Orchestrator layout expect.
+    Millis,
+}
+
+impl Numbering {
+    /// The number that the next task gets: time-ordered and larger than `last`.
+    #[must_use]
+    pub fn next(self, last: u64, now: Timestamp) -> u64 {
+        match self {
+            Self::Wide => next_number(last, now),
+            Self::Millis => now.as_millis().max(0).unsigned_abs().max(last + 1),
+        }
+    }
+}
+
 /// Why a text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {

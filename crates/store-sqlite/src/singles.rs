@@ -7,7 +7,7 @@ use app::{
     query::Counts,
 };
 use domain::{
-    id::{self, ProjectId, TaskId},
+    id::{self, Numbering, ProjectId, TaskId},
     project::Project,
     time::Timestamp,
 };
@@ -122,7 +122,10 @@ pub(crate) fn next_number(
         .prepare_cached("SELECT last FROM ids WHERE kind = ?1")
         .and_then(|mut statement| statement.query_row([code], |row| row.number(0)).optional())
         .explain()?;
-    let next = id::next_number(last.unwrap_or(0), now);
+    let next = match kind {
+        IdKind::Task => numbering(connection)?.next(last.unwrap_or(0), now),
+        IdKind::Project | IdKind::Session => id::next_number(last.unwrap_or(0), now),
+    };
     connection
         .prepare_cached(
             "INSERT INTO ids (kind, last) VALUES (?1, ?2)
@@ -131,6 +134,25 @@ pub(crate) fn next_number(
         .and_then(|mut statement| statement.execute([code, int(next)]))
         .explain()?;
     Ok(next)
+}
+
+/// The row of `ids` that says, by being there, that tasks are numbered in milliseconds.
+const MILLIS: u8 = 100;
+
+fn numbering(connection: &Connection) -> Result<Numbering, Error> {
+    let is_millis = connection
+        .prepare_cached("SELECT 1 FROM ids WHERE kind = ?1")
+        .and_then(|mut statement| statement.exists([MILLIS]))
+        .explain()?;
+    Ok(if is_millis { Numbering::Millis } else { Numbering::Wide })
+}
+
+/// From now on tasks are numbered in milliseconds, by every process that uses this file.
+pub(crate) fn number_in_millis(connection: &Connection) -> Result<(), Error> {
+    connection
+        .execute("INSERT OR IGNORE INTO ids (kind, last) VALUES (?1, 0)", [MILLIS])
+        .explain()?;
+    Ok(())
 }
 
 /// At most `rows` effects that are owed, those of the oldest tasks first.

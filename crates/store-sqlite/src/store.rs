@@ -85,6 +85,15 @@ impl SqliteStore {
         Ok(Self::with(path, clock, vec![], Door::Owned(writer)))
     }
 
+    /// Makes the file where it is missing, and lets every process that uses it number tasks in
+    /// milliseconds from now on ([`domain::id::Numbering::Millis`]).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn number_in_millis(path: &Path, clock: Arc<dyn Clock>) -> Result<(), Error> {
+        Writer::open(path, clock)?.transact(|tx| tx.number_in_millis())
+    }
+
     fn with(path: &Path, clock: Arc<dyn Clock>, readers: Vec<Connection>, door: Door) -> Self {
         Self {
             path: path.to_owned(),

@@ -46,6 +46,11 @@ impl<'c> Transaction<'c> {
         }
     }
 
+    /// From now on tasks are numbered in milliseconds.
+    pub(crate) fn number_in_millis(&mut self) -> Result<(), Error> {
+        singles::number_in_millis(self.connection)
+    }
+
     /// Applies a request, or finds the answer that its key got before.
     pub(crate) fn apply(&mut self, request: &Request) -> Result<Reply, Error> {
         let Some(key) = &request.meta.idempotency_key else {
