@@ -156,7 +156,12 @@ impl Bench {
         let command = Command::Claim {
             project: None,
             task: Some(task.id),
-            policy: Policy::default(),
+            policy: Policy {
+                running_max: None,
+                per_agent_max: BTreeMap::new(),
+                starts_max: 1,
+                ageing_millis: 0,
+            },
             launcher: self.processes.own_identity(),
             lease_millis: u64::try_from(self.config.timings.lease.as_millis()).unwrap(),
         };

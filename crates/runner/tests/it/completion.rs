@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use app::ports::processes::Processes as _;
 use domain::{
     agent::CompletionRule::{Either, ExitCode, Sentinel},
     process::Exit,
@@ -189,7 +190,7 @@ fn a_second_runner_starts_nothing() {
     let sockets = RunnerSockets::new(bench.config.run_directory.clone());
     let status = sockets.status(session.id).unwrap();
     assert_eq!((status.session, status.task), (session.id, session.task));
-    assert!(bench.processes.members(session.id).len() == 1);
+    assert_eq!(bench.processes.members(session.id).len(), 1);
     bench.interrupt.raise();
     assert_eq!(bench.finish(running).exit, RunnerExit::Down);
 }

@@ -5,6 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use app::{
     command::{Command, Meta, RecoveryPolicy},
     event::{Actor, ActorKind, Door},
+    ports::processes::Processes as _,
     settle::Settling,
 };
 use domain::{
@@ -13,8 +14,9 @@ use domain::{
     task::TaskStatus,
 };
 use runner::RunnerExit;
+use testkit::poll::poll_until;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, LONG};
 
 const SLEEPER: &str = "echo half >made.txt; echo started; exec sleep 600";
 
@@ -50,12 +52,14 @@ fn a_lost_fence_ends_the_agent_and_claims_nothing() {
 #[test]
 fn a_lease_that_cannot_be_renewed_ends_the_agent_before_it_runs_out() {
     let mut bench = Bench::with_script(SLEEPER, ExitCode);
-    bench.config.timings.lease = Duration::from_secs(3);
+    bench.config.timings.lease = Duration::from_secs(5);
     bench.store.refuses_renewals.store(true, Ordering::SeqCst);
     let running = bench.start(|_| {});
+    let id = running.session.id;
+    assert!(poll_until(LONG, || bench.processes.members(id).is_empty()));
+    assert!(bench.millis() < running.session.lease_until.millis);
     let ran = bench.finish(running);
     assert_eq!(ran.exit, RunnerExit::Lost);
-    assert!(bench.millis() < ran.session.lease_until.millis);
     assert_eq!(
         ran.session.status,
         SessionStatus::Running,
@@ -141,6 +145,5 @@ fn a_panic_ends_the_agent() {
     deps.on_launched = Some(Box::new(|_| panic!("a defect")));
     let exit = runner::run(deps, session.id, session.fence);
     assert_eq!(exit, RunnerExit::Broken("a defect".to_owned()));
-    use app::ports::processes::Processes as _;
     assert_eq!(bench.processes.members(session.id), []);
 }

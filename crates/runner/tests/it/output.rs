@@ -4,6 +4,8 @@ use std::fs;
 
 use domain::{agent::CompletionRule::ExitCode, task::TaskStatus};
 
+use testkit::fake_agents;
+
 use crate::bench::Bench;
 
 #[test]
@@ -75,4 +77,57 @@ fn an_agent_knows_its_task_and_session() {
     let root = bench.config.project_root.display();
     let expected = format!("{} {} {root}\n", ran.task.id, ran.session.id);
     assert!(bench.log_text(&ran.session).contains(&expected));
+}
+
+/// The lines of a short `opencode run --format json` that says one thing and stops.
+fn one_answer(text: &str) -> String {
+    let part = |kind: &str, more: &str| {
+        format!(r#"{{"id":"prt_1","messageID":"msg_1","sessionID":"ses_x","type":"{kind}"{more}}}"#)
+    };
+    let line = |kind: &str, part: &str| {
+        format!(r#"{{"type":"{kind}","timestamp":1,"sessionID":"ses_x","part":{part}}}"#) + "\n"
+    };
+    let usage = r#","reason":"stop","cost":0.25,"tokens":{"input":10,"output":5,"reasoning":0,"cache":{"read":0,"write":0}}"#;
+    [
+        line("step_start", &part("step-start", "")),
+        line(
+            "text",
+            &part(
+                "text",
+                &format!(r#","text":"{text}","time":{{"start":1,"end":2}}"#),
+            ),
+        ),
+        line("step_finish", &part("step-finish", usage)),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_protocol_agent_has_a_transcript_without_secrets_and_must_do_something() {
+    let mut bench = Bench::new();
+    let answer = one_answer("the token is tok-3f9a17c2d8, so I did nothing");
+    let fake = fake_agents::opencode(&bench.repo.beside("bin"), "1.18.33", &answer, 0);
+    let path = fake.program.parent().unwrap().display().to_string();
+    for (name, value) in &mut bench.config.environment {
+        if name == "PATH" {
+            *value = format!("{path}:{value}");
+        }
+    }
+    bench.config.secrets = vec!["tok-3f9a17c2d8".to_owned()];
+    let ran = bench.run(|task| task.agent = "opencode".parse().unwrap());
+    assert_eq!(ran.failure().0, "no_effect", "{ran:?}");
+    let outcome = ran.outcome();
+    assert_eq!(outcome.agent_session.as_deref(), Some("ses_x"));
+    assert_eq!(
+        (outcome.usage.input, outcome.usage.cost_micro_usd),
+        (10, 250_000)
+    );
+    let said = outcome.summary.as_deref().unwrap();
+    assert_eq!(said, "the token is ***, so I did nothing");
+    let folder = bench.folder(&ran.session);
+    let transcript = fs::read_to_string(folder.join("transcript.jsonl")).unwrap();
+    assert!(transcript.contains("the token is ***, so"), "{transcript}");
+    for text in [transcript, bench.log_text(&ran.session)] {
+        assert!(!text.contains("tok-3f9a17c2d8"), "{text}");
+    }
 }
