@@ -206,28 +206,28 @@ fn usage(error: &clap::Error) -> Exit {
         eprint(&error.render().to_string());
         return Exit::Usage;
     }
-    let _ = std::io::stdout()
+    drop(std::io::stdout()
         .lock()
-        .write_all(error.render().to_string().as_bytes());
+        .write_all(error.render().to_string().as_bytes()));
     Exit::Ok
 }
 
 fn eprint(text: &str) {
     use std::io::Write as _;
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
 /// A question to a person, answered `y` or not. Where nobody can answer, that is an error.
 fn confirm(out: &Output, question: &str) -> Result<bool, Fail> {
     use std::io::{BufRead as _, Write as _};
     let mut stderr = std::io::stderr().lock();
-    let _ = write!(stderr, "{question} (y/N): ");
-    let _ = stderr.flush();
+    drop(write!(stderr, "{question} (y/N): "));
+    drop(stderr.flush());
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     match read {
         Ok(0) | Err(_) => {
-            let _ = writeln!(stderr);
+            drop(writeln!(stderr));
             out.debug("standard input is closed");
             Err(
                 Fail::usage("there is nobody to answer: standard input is closed")

@@ -80,7 +80,7 @@ impl Context {
         if self.clock.get().is_none() {
             let clock = sandbox_host::SystemClock::new()
                 .map_err(|error| Fail::io("the clock cannot be read", &error))?;
-            let _ = self.clock.set(Arc::new(clock));
+            drop(self.clock.set(Arc::new(clock)));
         }
         Ok(Arc::clone(self.clock.get().expect("it was just set")))
     }
@@ -89,7 +89,7 @@ impl Context {
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fail> {
         if self.store.get().is_none() {
             let store = crate::connection::connect(&self.places, self.clock()?);
-            let _ = self.store.set(store);
+            drop(self.store.set(store));
         }
         Ok(Arc::clone(self.store.get().expect("it was just set")))
     }
@@ -101,7 +101,7 @@ impl Context {
 
     pub(crate) fn processes(&self) -> Result<Arc<dyn Processes>, Fail> {
         if self.processes.get().is_none() {
-            let _ = self.processes.set(wiring::processes(&self.program()?)?);
+            drop(self.processes.set(wiring::processes(&self.program()?)?));
         }
         Ok(Arc::clone(self.processes.get().expect("it was just set")))
     }

@@ -9,7 +9,7 @@ use app::{
     command::{Command, Output},
     ports::{
         folders::{Folders, SessionPlace},
-        processes::Processes,
+        processes::{Processes, SESSION_MARKER},
     },
 };
 use domain::{
@@ -130,17 +130,34 @@ impl Starter {
         session: &Session,
         out: &crate::output::Output,
     ) -> Result<ProcessIdentity, String> {
-        let place =
-            SessionPlace { root: root.to_owned(), task: session.task, session: session.id };
-        let folder = self.folders.session_folder(&place).map_err(|error| with_cause(&error))?;
+        let place = SessionPlace {
+            root: root.to_owned(),
+            task: session.task,
+            session: session.id,
+        };
+        let folder = self
+            .folders
+            .session_folder(&place)
+            .map_err(|error| with_cause(&error))?;
         let args = self.arguments(root, session);
-        out.debug(format_args!("command line: {} {}", self.program.display(), args.join(" ")));
+        out.debug(format_args!(
+            "command line: {} {}",
+            self.program.display(),
+            args.join(" ")
+        ));
         let log = folder.join("runner.log");
+        // The marker says from the first moment that somebody is at work on this session.
+        let mut environment = self.environment.clone();
+        environment.retain(|(name, _)| name != SESSION_MARKER);
+        environment.push((SESSION_MARKER.to_owned(), session.id.to_string()));
         let runner = self
             .processes
-            .spawn_detached(&self.program, &args, &self.environment, &log)
+            .spawn_detached(&self.program, &args, &environment, &log)
             .map_err(|error| with_cause(&error))?;
-        out.debug(format_args!("process created: {} for {}", runner.pid, session.id));
+        out.debug(format_args!(
+            "process created: {} for {}",
+            runner.pid, session.id
+        ));
         Ok(runner)
     }
 

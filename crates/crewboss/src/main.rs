@@ -31,12 +31,12 @@ fn main() -> ExitCode {
         // Before anything is read or parsed: scripts ask for it often.
         Some("--version" | "-V") if arguments.len() == 2 => {
             let version = concat!("crewboss ", env!("CARGO_PKG_VERSION"), "\n");
-            let _ = std::io::stdout().write_all(version.as_bytes());
+            drop(std::io::stdout().write_all(version.as_bytes()));
             ExitCode::SUCCESS
         }
         Some(wiring::EXEC_SHIM) => {
             let error = sandbox_host::exec_shim(&arguments[2..]);
-            let _ = writeln!(std::io::stderr(), "error: cannot execute: {error}");
+            drop(writeln!(std::io::stderr(), "error: cannot execute: {error}"));
             ExitCode::from(u8::try_from(sandbox_host::EXIT_NOT_STARTED).unwrap_or(1))
         }
         _ => ExitCode::from(cli::main(arguments) as u8),

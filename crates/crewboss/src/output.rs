@@ -143,7 +143,7 @@ impl Output {
 
     /// Says something to the person, not to the pipe. A closed stderr is no reason to stop.
     pub(crate) fn say(&self, text: impl Display) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        drop(writeln!(io::stderr().lock(), "{text}"));
     }
 
     /// Says what is being done, where that level was asked for.

@@ -60,11 +60,17 @@ impl Args {
         let interval = self.interval.unwrap_or(settings.interval_seconds);
         let lock = DaemonLock::take(&context.places.daemon_lock()).map_err(refused)?;
         let clock = context.clock()?;
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::own(&context.places.store_file(), Arc::clone(&clock))?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::own(
+            &context.places.store_file(),
+            Arc::clone(&clock),
+        )?);
         let bell = Arc::new(Bell::default());
-        let server = Server::start(&context.places.daemon_socket(), Arc::clone(&store), Arc::clone(&bell))
-            .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
+        let server = Server::start(
+            &context.places.daemon_socket(),
+            Arc::clone(&store),
+            Arc::clone(&bell),
+        )
+        .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
         stop_on_signals(&bell, &context.out)?;
         banner(&context.out, concurrent, interval)?;
         let scheduler = self.scheduler(context, store, clock, Arc::clone(&bell))?;
@@ -84,7 +90,10 @@ impl Args {
     ) -> Result<Scheduler, Fail> {
         let processes = context.processes()?;
         let meta = Meta {
-            actor: Actor { kind: ActorKind::System, id: "daemon".to_owned() },
+            actor: Actor {
+                kind: ActorKind::System,
+                id: "daemon".to_owned(),
+            },
             door: Door::Daemon,
             idempotency_key: None,
             correlation: None,
@@ -109,7 +118,15 @@ impl Args {
             shown: Mutex::new(None),
         };
         let hands: Arc<dyn Hands> = Arc::new(crew);
-        Ok(Scheduler { store, clock, processes, reconciler, hands, meta, bell })
+        Ok(Scheduler {
+            store,
+            clock,
+            processes,
+            reconciler,
+            hands,
+            meta,
+            bell,
+        })
     }
 }
 
@@ -134,8 +151,7 @@ fn banner(out: &Output, concurrent: u32, interval: u32) -> Result<(), Fail> {
 /// The first signal ends the daemon; agents go on. A closed terminal is no reason to end.
 fn stop_on_signals(bell: &Arc<Bell>, out: &Output) -> Result<(), Fail> {
     let cannot = |error: &std::io::Error| Fail::io("the daemon cannot listen to signals", error);
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| cannot(&error))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| cannot(&error))?;
     let (bell, out) = (Arc::clone(bell), out.clone());
     let listen = move || {
         for signal in signals.forever() {
@@ -171,10 +187,15 @@ struct Crew {
 
 impl Hands for Crew {
     fn terms(&self, project: &Project) -> Result<Terms, String> {
-        let places = Places { project: PathBuf::from(&project.root), ..self.places.clone() };
+        let places = Places {
+            project: PathBuf::from(&project.root),
+            ..self.places.clone()
+        };
         let config = Config::load(&self.env, &places, &self.starter.flags)
             .map_err(|fail| fail.render().trim().to_owned())?;
-        let max = self.concurrent.unwrap_or(config.settings.daemon.max_concurrent);
+        let max = self
+            .concurrent
+            .unwrap_or(config.settings.daemon.max_concurrent);
         Ok(Terms {
             policy: wiring::policy(&config, Some(max), max),
             lease_millis: config.settings.run.lease_seconds.saturating_mul(1_000),
@@ -191,7 +212,8 @@ impl Hands for Crew {
             let (count, max) = (task.chain.retry_count, task.limits.retries_max);
             self.say(&format!("Auto-retrying {of} (attempt {count}/{max})"));
         }
-        self.starter.start(Path::new(&project.root), session, &self.out)
+        self.starter
+            .start(Path::new(&project.root), session, &self.out)
     }
 
     fn keep_house(&self) {
@@ -212,7 +234,9 @@ impl Hands for Crew {
 impl Crew {
     /// Brings the images of changed tasks up to date, and forgets that they were behind.
     fn show_tasks(&self) -> Result<(), app::error::Error> {
-        let View::Effects { effects } = self.store.read(&Query::Effects { limit: EFFECTS_AT_ONCE })?
+        let View::Effects { effects } = self.store.read(&Query::Effects {
+            limit: EFFECTS_AT_ONCE,
+        })?
         else {
             return Ok(());
         };
@@ -244,10 +268,18 @@ impl Crew {
 
     /// Effects are forgotten with a command; asking for what is there already changes nothing else.
     fn forget(&self, done: Vec<Effect>, projects: &[Project]) -> Result<(), app::error::Error> {
-        let Some(project) = projects.first().filter(|_| !done.is_empty()) else { return Ok(()) };
+        let Some(project) = projects.first().filter(|_| !done.is_empty()) else {
+            return Ok(());
+        };
         let (root, name) = (project.root.clone(), project.name.clone());
         let command = Command::RegisterProject { root, name };
-        self.store.execute(Request { meta: self.meta.clone(), done, command }).map(drop)
+        self.store
+            .execute(Request {
+                meta: self.meta.clone(),
+                done,
+                command,
+            })
+            .map(drop)
     }
 
     fn projects(&self) -> Result<Vec<Project>, app::error::Error> {
@@ -261,8 +293,13 @@ impl Crew {
     fn show_counts(&self) -> Result<(), app::error::Error> {
         let mut total = Counts::new();
         for project in self.projects()? {
-            let query = Query::Status { project: project.id, limit: 1 };
-            let View::Status { counts, .. } = self.store.read(&query)? else { continue };
+            let query = Query::Status {
+                project: project.id,
+                limit: 1,
+            };
+            let View::Status { counts, .. } = self.store.read(&query)? else {
+                continue;
+            };
             for (status, number) in counts {
                 *total.entry(status).or_default() += number;
             }

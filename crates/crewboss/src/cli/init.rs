@@ -109,8 +109,8 @@ fn question_line(question: &str, default: &str) -> Result<Option<String>, Fail> 
     } else {
         format!(" [{default}]")
     };
-    let _ = write!(stderr, "{question}{shown} ");
-    let _ = stderr.flush();
+    drop(write!(stderr, "{question}{shown} "));
+    drop(stderr.flush());
     let mut answer = String::new();
     let read = std::io::stdin()
         .lock()

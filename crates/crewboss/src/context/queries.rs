@@ -27,7 +27,7 @@ impl Context {
         match self.store()?.read(&Query::ProjectAt { root })? {
             View::Project { project } => {
                 if let Some(project) = &project {
-                    let _ = self.project.set(project.clone());
+                    drop(self.project.set(project.clone()));
                 }
                 Ok(project)
             }

@@ -55,7 +55,7 @@ impl Context {
             Output::Project { project } => {
                 self.out
                     .info(format_args!("registered the project {}", project.root));
-                let _ = self.project.set(project.clone());
+                drop(self.project.set(project.clone()));
                 Ok(project)
             }
             _ => Err(unexpected("project")),

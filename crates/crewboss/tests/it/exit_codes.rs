@@ -33,7 +33,11 @@ fn every_code_has_its_case() {
     for (args, code) in table {
         let ran = place.run(args);
         assert_eq!(ran.code, *code, "{args:?}: {ran:#?}");
-        assert_eq!(ran.err.is_empty() || *code != 0 || ran.err.starts_with("hint"), true, "{ran:?}");
+        assert_eq!(
+            ran.err.is_empty() || *code != 0 || ran.err.starts_with("hint"),
+            true,
+            "{ran:?}"
+        );
         assert!(!ran.err.contains("panicked"), "{ran:?}");
     }
 }

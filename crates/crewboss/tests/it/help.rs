@@ -3,9 +3,30 @@
 use crate::place::Place;
 
 const VERBS: &[&str] = &[
-    "init", "start", "run", "status", "show", "wait", "attach", "logs", "cancel", "retry",
-    "timeout", "diff", "merge", "clean", "archive", "deps", "task", "daemon", "config", "index",
-    "doctor", "self-test", "completions", "man",
+    "init",
+    "start",
+    "run",
+    "status",
+    "show",
+    "wait",
+    "attach",
+    "logs",
+    "cancel",
+    "retry",
+    "timeout",
+    "diff",
+    "merge",
+    "clean",
+    "archive",
+    "deps",
+    "task",
+    "daemon",
+    "config",
+    "index",
+    "doctor",
+    "self-test",
+    "completions",
+    "man",
 ];
 
 #[test]
@@ -17,7 +38,10 @@ fn every_verb_has_its_help() {
         all.push_str(&format!("\n==== {verb}\n{help}"));
     }
     insta::assert_snapshot!("help", all);
-    assert!(!place.home().join("crewboss").exists(), "help makes nothing");
+    assert!(
+        !place.home().join("crewboss").exists(),
+        "help makes nothing"
+    );
 }
 
 #[test]
@@ -40,10 +64,20 @@ fn no_verb_shows_the_help_and_is_no_error() {
 fn completions_and_the_manual_come_from_the_same_definitions() {
     let place = Place::folder();
     for shell in ["bash", "zsh", "fish"] {
-        assert!(place.run(&["completions", shell]).ok().out.contains("self-test"), "{shell}");
+        assert!(
+            place
+                .run(&["completions", shell])
+                .ok()
+                .out
+                .contains("self-test"),
+            "{shell}"
+        );
     }
     let page = place.run(&["man"]).ok().out;
-    assert!(page.contains(".TH crewboss") && page.contains("EXIT STATUS"), "{page}");
+    assert!(
+        page.contains(".TH crewboss") && page.contains("EXIT STATUS"),
+        "{page}"
+    );
     assert!(place.run(&["man", "start"]).ok().out.contains("priority"));
     assert_eq!(place.run(&["man", "nothing"]).code, 3);
 }

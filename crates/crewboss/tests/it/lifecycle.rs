@@ -14,15 +14,31 @@ fn a_task_goes_from_queue_to_finish() {
     assert_eq!(place.plain(&run.out), "Started task task_<1> (PID: N).\n");
     let wait = place.run(&["wait", &id, "--timeout", "60"]).ok();
     assert_eq!(wait.out, format!("Task {id} completed\n"));
-    assert_eq!(fs::read_to_string(place.project().join("result.txt")).unwrap(), "hello\n");
+    assert_eq!(
+        fs::read_to_string(place.project().join("result.txt")).unwrap(),
+        "hello\n"
+    );
     assert_eq!(place.run(&["logs", &id]).ok().out.contains("working"), true);
     let status = place.run(&["status"]).ok().out;
-    assert!(status.contains("✓ completed") && status.contains("1 completed"), "{status}");
+    assert!(
+        status.contains("✓ completed") && status.contains("1 completed"),
+        "{status}"
+    );
     assert_eq!(place.run(&["run"]).ok().out, "No pending tasks.\n");
     let cleaned = place.run(&["clean"]).ok();
     assert_eq!(cleaned.out, format!("Cleaned up 1 task: {id}\n"));
-    assert_eq!(place.run(&["show", &id]).code, 0, "a deleted task is still known by its id");
-    assert!(place.run(&["status"]).ok().out.starts_with("No tasks found"));
+    assert_eq!(
+        place.run(&["show", &id]).code,
+        0,
+        "a deleted task is still known by its id"
+    );
+    assert!(
+        place
+            .run(&["status"])
+            .ok()
+            .out
+            .starts_with("No tasks found")
+    );
 }
 
 #[test]
@@ -37,7 +53,10 @@ fn a_failure_says_why_and_is_tried_again_on_request() {
     let expected = "Task task_<1> created as retry for task_<2> (attempt 1/3)\n";
     assert_eq!(place.plain(&retry.out), expected);
     let status = place.run(&["status"]).ok().out;
-    assert!(status.contains("↻ task_") && status.contains("| 1/3 |"), "{status}");
+    assert!(
+        status.contains("↻ task_") && status.contains("| 1/3 |"),
+        "{status}"
+    );
     let again = place.run(&["retry", &id]);
     assert_eq!(again.code, 4, "{again:#?}");
     assert!(again.err.contains("already retried by"), "{again:#?}");
@@ -52,32 +71,54 @@ fn a_running_task_is_cancelled_with_all_that_it_started() {
     let shown = place.run(&["show", &id, "--json"]).ok().json();
     let pid = shown["pid"].as_u64().unwrap();
     let cancel = place.run(&["cancel", &id]).ok();
-    assert_eq!(cancel.out, format!("Task {id} cancelled (PID: {pid} terminated).\n"));
+    assert_eq!(
+        cancel.out,
+        format!("Task {id} cancelled (PID: {pid} terminated).\n")
+    );
     let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z"), "{state}");
     assert_eq!(place.status_of(&id), "cancelled");
     let again = place.run(&["cancel", &id]);
     assert_eq!(again.code, 4);
-    assert!(again.err.contains("is already cancelled and cannot be cancelled"), "{again:#?}");
+    assert!(
+        again
+            .err
+            .contains("is already cancelled and cannot be cancelled"),
+        "{again:#?}"
+    );
     let pending = place.start(&["writer", "y"]);
     let cancel = place.run(&["cancel", &pending]).ok();
-    assert_eq!(cancel.out, format!("Task {pending} cancelled (was pending).\n"));
+    assert_eq!(
+        cancel.out,
+        format!("Task {pending} cancelled (was pending).\n")
+    );
 }
 
 #[test]
 fn so_many_run_at_once_and_no_more() {
     let place = Place::folder();
-    let ids: Vec<String> = (0..4).map(|n| place.start(&["sleeper", &n.to_string()])).collect();
+    let ids: Vec<String> = (0..4)
+        .map(|n| place.start(&["sleeper", &n.to_string()]))
+        .collect();
     let first = place.run(&["run", "--parallel"]).ok().out;
-    assert!(first.starts_with(&format!("Started 3 task(s): {}", ids[..3].join(", "))), "{first}");
+    assert!(
+        first.starts_with(&format!("Started 3 task(s): {}", ids[..3].join(", "))),
+        "{first}"
+    );
     assert!(first.contains("Running: 3/3 tasks"), "{first}");
     let second = place.run(&["run", "--parallel"]).ok().out;
-    assert_eq!(second, "Already running 3 tasks (max: 3). No slots available.\n");
+    assert_eq!(
+        second,
+        "Already running 3 tasks (max: 3). No slots available.\n"
+    );
     let third = place.run(&["run", "-p", "4"]).ok().out;
     assert!(third.starts_with("Started 1 task(s): "), "{third}");
     let none = place.run(&["run", "-p", "9"]).ok().out;
     assert_eq!(none, "No pending tasks to launch.\n");
-    let ids: Vec<&str> = ["cancel"].into_iter().chain(ids.iter().map(String::as_str)).collect();
+    let ids: Vec<&str> = ["cancel"]
+        .into_iter()
+        .chain(ids.iter().map(String::as_str))
+        .collect();
     place.run(&ids).ok();
 }
 
@@ -87,7 +128,10 @@ fn time_runs_out_is_extended_and_is_ended_by_hand() {
     let short = place.start(&["sleeper", "x", "--timeout", "1"]);
     assert_eq!(place.run(&["run", "--wait"]).code, 1);
     let shown = place.run(&["show", &short, "--json"]).ok().json();
-    assert_eq!(shown["failure"]["message"], "Task timed out after 1 seconds");
+    assert_eq!(
+        shown["failure"]["message"],
+        "Task timed out after 1 seconds"
+    );
     let long = place.start(&["sleeper", "x", "--timeout", "300"]);
     let run = place.run(&["run"]).ok().out;
     assert!(run.ends_with("Timeout: 300s (5m)\n"), "{run}");
@@ -96,9 +140,15 @@ fn time_runs_out_is_extended_and_is_ended_by_hand() {
     let expected = format!("Extended timeout for task {long} by 300s (new limit: 600s, 10m)\n");
     assert_eq!(extend, expected);
     let list = place.run(&["timeout", "list"]).ok().out;
-    assert!(list.contains("Total with timeouts: 2 | Running: 1 | Timed out: 1"), "{list}");
+    assert!(
+        list.contains("Total with timeouts: 2 | Running: 1 | Timed out: 1"),
+        "{list}"
+    );
     let end = place.run(&["timeout", &long]).ok().out;
-    assert_eq!(place.plain(&end), "Task task_<1> timed out (PID: N terminated)\n");
+    assert_eq!(
+        place.plain(&end),
+        "Task task_<1> timed out (PID: N terminated)\n"
+    );
     let shown = place.run(&["show", &long, "--json"]).ok().json();
     assert_eq!(shown["failure"]["message"], "Manually timed out");
 }
@@ -122,7 +172,10 @@ fn dependants_wait_for_the_chain() {
     assert_eq!(place.run(&["run", "--wait"]).code, 1);
     let status = place.run(&["status"]).ok().out;
     assert!(status.contains("🚫 pending"), "{status}");
-    assert!(status.contains(&format!("Dependency {first} failed")), "{status}");
+    assert!(
+        status.contains(&format!("Dependency {first} failed")),
+        "{status}"
+    );
     let none = place.run(&["run", &second]);
     assert_eq!(none.code, 4, "{none:#?}");
     assert!(none.err.contains("it waits for"), "{none:#?}");
@@ -131,7 +184,10 @@ fn dependants_wait_for_the_chain() {
 #[test]
 fn an_external_task_is_ended_by_its_holder() {
     let place = Place::folder();
-    let id = place.run(&["task", "create", "reviewer", "look at it"]).ok().id();
+    let id = place
+        .run(&["task", "create", "reviewer", "look at it"])
+        .ok()
+        .id();
     assert_eq!(place.run(&["run"]).ok().out, "No pending tasks.\n");
     place.run(&["task", "attach", &id, "--agent", "human"]).ok();
     let other = place.run(&["task", "attach", &id, "--agent", "other"]);
@@ -147,7 +203,10 @@ fn logs_follow_to_the_end_and_attach_leaves_it_running() {
     let follower = place.command(["logs", &id, "--follow"]).spawn().unwrap();
     place.run(&["run"]).ok();
     let output = follower.wait_with_output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("working"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("working"),
+        "{output:?}"
+    );
     let sleeper = place.start(&["sleeper", "y"]);
     place.run(&["run"]).ok();
     place.until_at_work(&sleeper);
@@ -155,7 +214,10 @@ fn logs_follow_to_the_end_and_attach_leaves_it_running() {
     let pid = rustix::process::Pid::from_raw(i32::try_from(attached.id()).unwrap()).unwrap();
     let listens = || {
         let status = fs::read_to_string(format!("/proc/{}/status", attached.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .unwrap();
         u64::from_str_radix(caught.trim(), 16).unwrap() & 0b10 != 0
     };
     assert!(poll_until(Duration::from_secs(60), listens));
@@ -170,7 +232,10 @@ fn logs_follow_to_the_end_and_attach_leaves_it_running() {
 fn the_self_test_leaves_nothing() {
     let place = Place::folder();
     let ran = place.run(&["self-test"]).ok();
-    assert!(ran.out.starts_with("✓ A task went from queue to finish"), "{ran:#?}");
+    assert!(
+        ran.out.starts_with("✓ A task went from queue to finish"),
+        "{ran:#?}"
+    );
     assert!(!place.home().join("crewboss").exists());
 }
 
@@ -179,7 +244,11 @@ fn debug_says_what_is_done() {
     let place = Place::folder();
     place.start(&["writer", "x"]);
     let ran = place.run(&["--debug", "run"]).ok();
-    for step in ["debug: configuration loaded: ", "debug: command line: ", "debug: process created: "] {
+    for step in [
+        "debug: configuration loaded: ",
+        "debug: command line: ",
+        "debug: process created: ",
+    ] {
         assert!(ran.err.contains(step), "{step}: {ran:#?}");
     }
 }
@@ -187,12 +256,18 @@ fn debug_says_what_is_done() {
 #[test]
 fn a_daemon_starts_what_comes_and_only_one_lives() {
     let place = Place::folder();
-    let daemon = place.command(["daemon", "--max-concurrent", "2"]).spawn().unwrap();
+    let daemon = place
+        .command(["daemon", "--max-concurrent", "2"])
+        .spawn()
+        .unwrap();
     let socket = place.home().join("crewboss/daemon.sock");
     assert!(poll_until(Duration::from_secs(60), || socket.exists()));
     let second = place.run(&["daemon"]);
     assert_eq!(second.code, 4, "{second:#?}");
-    assert!(second.err.contains("a daemon is already running"), "{second:#?}");
+    assert!(
+        second.err.contains("a daemon is already running"),
+        "{second:#?}"
+    );
     let id = place.start(&["writer", "x"]);
     place.run(&["wait", &id, "--timeout", "60"]).ok();
     let pid = rustix::process::Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap();
@@ -200,7 +275,12 @@ fn a_daemon_starts_what_comes_and_only_one_lives() {
     let output = daemon.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    for line in ["Agent Orchestrator Daemon Started", "Max concurrent tasks: 2", "Launched task", "Daemon stopped"] {
+    for line in [
+        "Agent Orchestrator Daemon Started",
+        "Max concurrent tasks: 2",
+        "Launched task",
+        "Daemon stopped",
+    ] {
         assert!(said.contains(line), "{line}: {said}");
     }
 }

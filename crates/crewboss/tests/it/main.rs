@@ -1,6 +1,9 @@
 //! Drives the real program, in places of its own.
 
-#![expect(clippy::disallowed_methods, reason = "the program under test is started as a user would")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the program under test is started as a user would"
+)]
 
 mod bad_input;
 mod configuration;

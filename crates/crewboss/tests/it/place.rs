@@ -55,7 +55,9 @@ impl Ran {
     pub(crate) fn id(&self) -> String {
         let start = self.out.find("task_").expect("a task id");
         let digits = |c: char| !c.is_ascii_digit();
-        let end = self.out[start + 5..].find(digits).map_or(self.out.len(), |end| start + 5 + end);
+        let end = self.out[start + 5..]
+            .find(digits)
+            .map_or(self.out.len(), |end| start + 5 + end);
         self.out[start..end].to_owned()
     }
 
@@ -79,7 +81,10 @@ pub(crate) struct Place {
 impl Place {
     /// A plain folder with the agents above.
     pub(crate) fn folder() -> Self {
-        let folder = tempfile::Builder::new().prefix("crewboss-test-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("crewboss-test-")
+            .tempdir()
+            .unwrap();
         let project = folder.path().join("project");
         fs::create_dir(&project).unwrap();
         let home = folder.path().join("home");
@@ -104,7 +109,13 @@ impl Place {
         repo: Option<TempRepo>,
     ) -> Self {
         fs::create_dir_all(&home).unwrap();
-        let place = Self { project, home, environment, _folder: folder, repo };
+        let place = Self {
+            project,
+            home,
+            environment,
+            _folder: folder,
+            repo,
+        };
         let config = place.home.join("config/crewboss/config.toml");
         fs::create_dir_all(config.parent().unwrap()).unwrap();
         fs::write(config, AGENTS).unwrap();
@@ -195,31 +206,47 @@ impl Place {
             let shown = self.run(&["show", id, "--json"]).json();
             shown["session_status"] == "running"
         };
-        assert!(poll_until(Duration::from_secs(60), at_work), "{:#?}", self.run(&["show", id]));
+        assert!(
+            poll_until(Duration::from_secs(60), at_work),
+            "{:#?}",
+            self.run(&["show", id])
+        );
     }
 
     /// Text without what differs from run to run.
     pub(crate) fn plain(&self, text: &str) -> String {
         let text = text
-            .replace(&self.project.canonicalize().unwrap().display().to_string(), "PROJECT")
+            .replace(
+                &self.project.canonicalize().unwrap().display().to_string(),
+                "PROJECT",
+            )
             .replace(&self.home.display().to_string(), "HOME");
         let mut plain = String::new();
         let mut ids: Vec<String> = Vec::new();
         let mut rest = text.as_str();
-        while let Some(at) = ["task_", "ses_", "prj_"].iter().filter_map(|p| rest.find(p)).min() {
+        while let Some(at) = ["task_", "ses_", "prj_"]
+            .iter()
+            .filter_map(|p| rest.find(p))
+            .min()
+        {
             let (before, from) = rest.split_at(at);
             let kind = from.split('_').next().unwrap_or_default();
             let digits = &from[kind.len() + 1..];
-            let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+            let end = digits
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(digits.len());
             let id = digits[..end].to_owned();
             plain.push_str(before);
             if end == 0 {
                 plain.push_str(&format!("{kind}_"));
             } else {
-                let number = ids.iter().position(|known| *known == id).unwrap_or_else(|| {
-                    ids.push(id.clone());
-                    ids.len() - 1
-                });
+                let number = ids
+                    .iter()
+                    .position(|known| *known == id)
+                    .unwrap_or_else(|| {
+                        ids.push(id.clone());
+                        ids.len() - 1
+                    });
                 plain.push_str(&format!("{kind}_<{}>", number + 1));
             }
             rest = &digits[end..];
@@ -233,7 +260,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let open = self.run(&["status", "--json"]);
-        let Ok(document) = serde_json::from_str::<serde_json::Value>(&open.out) else { return };
+        let Ok(document) = serde_json::from_str::<serde_json::Value>(&open.out) else {
+            return;
+        };
         for task in document["tasks"].as_array().into_iter().flatten() {
             if let (Some("running"), Some(id)) = (task["status"].as_str(), task["id"].as_str()) {
                 drop(self.run(&["cancel", id]));
@@ -249,7 +278,9 @@ fn without_numbers_behind(text: &str, marks: &[&str]) -> String {
         while let Some(at) = plain[from..].find(mark) {
             let start = from + at + mark.len();
             let other = |c: char| !c.is_ascii_digit() && c != ',' && c != ' ';
-            let end = plain[start..].find(other).map_or(plain.len(), |end| start + end);
+            let end = plain[start..]
+                .find(other)
+                .map_or(plain.len(), |end| start + end);
             if end > start {
                 plain.replace_range(start..end, "N");
             }

@@ -5,16 +5,39 @@ use crate::place::Place;
 #[test]
 fn start_says_what_differs_from_the_defaults() {
     let place = Place::folder();
-    let plain = place.run(&["start", "writer", "Write a Hello World function"]).ok();
-    assert_eq!(plain.out, format!("Task {} created for writer.\n", plain.id()));
+    let plain = place
+        .run(&["start", "writer", "Write a Hello World function"])
+        .ok();
+    assert_eq!(
+        plain.out,
+        format!("Task {} created for writer.\n", plain.id())
+    );
     let all = place
         .run(&[
-            "start", "writer", "X", "--timeout=300", "--priority", "8", "--auto-retry",
-            "--max-retries", "5", "--depends-on", &plain.id(),
+            "start",
+            "writer",
+            "X",
+            "--timeout=300",
+            "--priority",
+            "8",
+            "--auto-retry",
+            "--max-retries",
+            "5",
+            "--depends-on",
+            &plain.id(),
         ])
         .ok();
     insta::assert_snapshot!("start_with_options", place.plain(&all.out));
-    let words = place.start(&["writer", "Create", "a", "REST", "API", "--priority", "7", "server"]);
+    let words = place.start(&[
+        "writer",
+        "Create",
+        "a",
+        "REST",
+        "API",
+        "--priority",
+        "7",
+        "server",
+    ]);
     let shown = place.run(&["show", &words, "--json"]).ok().json();
     assert_eq!(shown["prompt"], "Create a REST API server");
     assert_eq!(shown["priority"], 7);
@@ -27,13 +50,21 @@ fn prompts_arrive_as_they_are() {
         let shown = place.run(&["show", id, "--json"]).ok().json();
         shown["prompt"].as_str().unwrap().to_owned()
     };
-    for prompt in ["- a list item", "--all of it", "literal {agent} $(id) \"q\" \\n", "ümläut 🚫"] {
+    for prompt in [
+        "- a list item",
+        "--all of it",
+        "literal {agent} $(id) \"q\" \\n",
+        "ümläut 🚫",
+    ] {
         let id = place.start(&["writer", prompt]);
         assert_eq!(prompt_of(&id), prompt);
     }
     let dashes = place.start(&["--priority", "3", "--", "writer", "--force"]);
     assert_eq!(prompt_of(&dashes), "--force");
-    let piped = place.feed(&["start", "writer", "-"], Some("from\nstdin\n")).ok().id();
+    let piped = place
+        .feed(&["start", "writer", "-"], Some("from\nstdin\n"))
+        .ok()
+        .id();
     assert_eq!(prompt_of(&piped), "from\nstdin\n");
 }
 
@@ -41,8 +72,14 @@ fn prompts_arrive_as_they_are() {
 fn status_is_markdown_for_programs() {
     let place = Place::folder();
     assert_eq!(place.run(&["status"]).ok().out, "No tasks found\n");
-    assert!(!place.home().join("crewboss").exists(), "looking makes no store");
-    let first = place.start(&["writer", "the first of all tasks, with a prompt of some length"]);
+    assert!(
+        !place.home().join("crewboss").exists(),
+        "looking makes no store"
+    );
+    let first = place.start(&[
+        "writer",
+        "the first of all tasks, with a prompt of some length",
+    ]);
     place.start(&["sleeper", "the second", "--depends-on", &first]);
     let third = place.start(&["late7", "the third", "--in", "1h"]);
     place.run(&["cancel", &third]).ok();
@@ -61,7 +98,10 @@ fn without_a_unicode_locale_signs_are_ascii() {
     place.start(&["writer", "x"]);
     place.set("LC_ALL", "C");
     let ran = place.run(&["status"]).ok();
-    assert!(ran.out.contains("[ ] pending") && ran.out.is_ascii(), "{ran:#?}");
+    assert!(
+        ran.out.contains("[ ] pending") && ran.out.is_ascii(),
+        "{ran:#?}"
+    );
 }
 
 #[test]
@@ -69,7 +109,10 @@ fn a_task_is_named_by_id_by_its_end_and_by_key() {
     let place = Place::folder();
     let id = place.start(&["writer", "x", "--key", "nightly"]);
     for name in [id.as_str(), &id[id.len() - 6..], "nightly"] {
-        assert_eq!(place.run(&["show", name, "--json"]).ok().json()["id"], id.as_str());
+        assert_eq!(
+            place.run(&["show", name, "--json"]).ok().json()["id"],
+            id.as_str()
+        );
     }
     let taken = place.run(&["start", "writer", "x", "--key", "nightly"]);
     assert_eq!(taken.code, 4, "{taken:#?}");
@@ -81,8 +124,15 @@ fn another_folder_of_the_project_is_the_same_queue() {
     let id = place.start(&["writer", "x"]);
     let deep = place.project().join("a/b");
     std::fs::create_dir_all(&deep).unwrap();
-    let output = place.command(["status"]).current_dir(&deep).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains(&id), "{output:?}");
+    let output = place
+        .command(["status"])
+        .current_dir(&deep)
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains(&id),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -109,7 +159,13 @@ fn the_kept_counters_agree_with_the_tasks() {
     let verify = place.run(&["index", "verify"]).ok();
     assert_eq!(verify.out, "✓ Index is consistent\n");
     insta::assert_snapshot!("index_stats", place.run(&["index", "stats"]).ok().out);
-    assert!(place.run(&["index", "rebuild"]).ok().out.contains("Index rebuilt with 3 tasks"));
+    assert!(
+        place
+            .run(&["index", "rebuild"])
+            .ok()
+            .out
+            .contains("Index rebuilt with 3 tasks")
+    );
 }
 
 #[test]
@@ -120,8 +176,19 @@ fn a_full_queue_refuses() {
     let ran = place.run(&["start", "writer", "y"]);
     assert_eq!(ran.code, 4, "{ran:#?}");
     assert!(ran.err.contains("the queue is full"), "{ran:#?}");
-    let warned = place.run(&["--config", "limits.queue_refuse=false", "start", "writer", "y"]).ok();
-    assert!(warned.err.contains("Task queue size (2) exceeds limit (1)"), "{warned:#?}");
+    let warned = place
+        .run(&[
+            "--config",
+            "limits.queue_refuse=false",
+            "start",
+            "writer",
+            "y",
+        ])
+        .ok();
+    assert!(
+        warned.err.contains("Task queue size (2) exceeds limit (1)"),
+        "{warned:#?}"
+    );
 }
 
 #[test]
@@ -129,15 +196,33 @@ fn every_read_is_one_json_document() {
     let place = Place::folder();
     let id = place.start(&["writer", "x"]);
     for args in [
-        &["status"][..], &["show", &id], &["timeout", "list"], &["deps", "graph"],
-        &["deps", "show", &id], &["deps", "validate"], &["config", "show"], &["config", "path"],
-        &["config", "get", "run.parallel"], &["index", "stats"], &["index", "verify"],
-        &["archive", "stats"], &["archive", "list"], &["archive", "--dry-run"], &["doctor"],
-        &["clean", "completed"], &["cancel", &id],
+        &["status"][..],
+        &["show", &id],
+        &["timeout", "list"],
+        &["deps", "graph"],
+        &["deps", "show", &id],
+        &["deps", "validate"],
+        &["config", "show"],
+        &["config", "path"],
+        &["config", "get", "run.parallel"],
+        &["index", "stats"],
+        &["index", "verify"],
+        &["archive", "stats"],
+        &["archive", "list"],
+        &["archive", "--dry-run"],
+        &["doctor"],
+        &["clean", "completed"],
+        &["cancel", &id],
     ] {
         let args: Vec<&str> = args.iter().chain(&["--json"]).copied().collect();
         let document = place.run(&args).json();
-        assert!(document["schema"].as_str().unwrap().starts_with("crewboss."), "{args:?}");
+        assert!(
+            document["schema"]
+                .as_str()
+                .unwrap()
+                .starts_with("crewboss."),
+            "{args:?}"
+        );
         assert_eq!(document["schema_version"], 1, "{args:?}");
     }
 }

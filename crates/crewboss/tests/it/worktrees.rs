@@ -9,12 +9,25 @@ fn work_is_on_a_branch_until_it_is_merged() {
     let place = Place::repository();
     let id = place.start(&["writer", "Greet the world"]);
     place.run(&["run", "--wait"]).ok();
-    assert!(!place.project().join("result.txt").exists(), "the checkout is not touched");
+    assert!(
+        !place.project().join("result.txt").exists(),
+        "the checkout is not touched"
+    );
     let shown = place.run(&["show", &id, "--json"]).ok().json();
-    assert_eq!(shown["branch"], format!("crewboss/{id}-greet-the-world"), "{shown:#}");
+    assert_eq!(
+        shown["branch"],
+        format!("crewboss/{id}-greet-the-world"),
+        "{shown:#}"
+    );
     let stat = place.run(&["diff", &id, "--stat"]).ok();
     assert_eq!(stat.out, "A result.txt (+1 -0)\n1 file changed\n");
-    assert!(place.run(&["diff", &id]).ok().out.contains("+Greet the world"));
+    assert!(
+        place
+            .run(&["diff", &id])
+            .ok()
+            .out
+            .contains("+Greet the world")
+    );
     let merge = place.run(&["merge", &id]).ok();
     assert!(merge.out.contains("into main"), "{merge:#?}");
     let result = fs::read_to_string(place.project().join("result.txt")).unwrap();
