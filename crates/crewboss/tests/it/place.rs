@@ -277,7 +277,7 @@ fn without_numbers_behind(text: &str, marks: &[&str]) -> String {
         let mut from = 0;
         while let Some(at) = plain[from..].find(mark) {
             let start = from + at + mark.len();
-            let other = |c: char| !c.is_ascii_digit() && c != ',' && c != ' ';
+            let other = |c: char| !c.is_ascii_digit();
             let end = plain[start..]
                 .find(other)
                 .map_or(plain.len(), |end| start + end);
