@@ -117,7 +117,12 @@ impl Reconciler {
         }
         match &session.runner {
             Some(runner) if !self.processes.is_alive(runner) => Some(Loss::Runner),
-            None if !self.processes.is_alive(&session.launcher) => Some(Loss::Launcher),
+            // Whoever launches does not wait for the runner to begin: that may be on its way.
+            None if !self.processes.is_alive(&session.launcher)
+                && self.processes.members(session.id).is_empty() =>
+            {
+                Some(Loss::Launcher)
+            }
             // A machine that slept wakes up with every lease ended: a runner that answers renews.
             Some(_) => {
                 let lost = lease_ended && self.runners.poke(session.id).is_err();
@@ -133,6 +138,13 @@ impl Reconciler {
             why,
         };
         if session.kind == SessionKind::External {
+            return match self.orphan(session, loss) {
+                Ok(()) => self.orphaned(session, loss, 0),
+                Err(error) => stuck(error.to_string()),
+            };
+        }
+        if loss == Loss::Launcher {
+            // Nothing was started under this session: a runner that begins after this is refused.
             return match self.orphan(session, loss) {
                 Ok(()) => self.orphaned(session, loss, 0),
                 Err(error) => stuck(error.to_string()),

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -33,7 +34,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A store that changes its way when a daemon comes or goes.
 #[derive(Debug)]
-pub(crate) struct Connection {
+struct Connection(Arc<Ways>);
+
+/// Both ways to the store.
+#[derive(Debug)]
+struct Ways {
     socket: PathBuf,
     file: PathBuf,
     clock: Arc<dyn Clock>,
@@ -54,41 +59,46 @@ enum Asking {
 
 /// A store for this machine's places.
 pub(crate) fn connect(places: &Places, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
-    Arc::new(Connection {
+    Arc::new(Connection(Arc::new(Ways {
         socket: places.daemon_socket(),
         file: places.store_file(),
         clock,
         stream: Mutex::new(None),
         direct: Mutex::new(None),
         keys: AtomicU64::new(0),
-    })
+    })))
 }
 
 impl Store for Connection {
+    /// Does not wait for the store: the caller may have a lease to watch meanwhile.
     fn submit(&self, request: Request, answer: Answer) {
-        answer(self.change(request));
+        let ways = Arc::clone(&self.0);
+        // Where no thread is to be had the answer is dropped unsaid, which says that it failed.
+        let _ = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || answer(ways.change(request)));
     }
 
     fn execute(&self, request: Request) -> Result<Reply, Error> {
-        self.change(request)
+        self.0.change(request)
     }
 
     fn read(&self, query: &Query) -> Result<View, Error> {
-        match self.ask(&Asked::Query { query: query.clone() }) {
+        match self.0.ask(&Asked::Query { query: query.clone() }) {
             Asking::Answered(answered) => answered.into_view(),
-            Asking::Absent | Asking::Unknown => self.direct()?.read(query),
+            Asking::Absent | Asking::Unknown => self.0.direct()?.read(query),
         }
     }
 
     fn generation(&self) -> Result<u64, Error> {
-        match self.ask(&Asked::Generation) {
+        match self.0.ask(&Asked::Generation) {
             Asking::Answered(answered) => answered.into_generation(),
-            Asking::Absent | Asking::Unknown => self.direct()?.generation(),
+            Asking::Absent | Asking::Unknown => self.0.direct()?.generation(),
         }
     }
 }
 
-impl Connection {
+impl Ways {
     fn change(&self, mut request: Request) -> Result<Reply, Error> {
         if repeats_twice(&request.command) && request.meta.idempotency_key.is_none() {
             request.meta.idempotency_key = Some(self.new_key());
