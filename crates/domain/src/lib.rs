@@ -16,6 +16,7 @@ pub mod redact;
 pub mod rejection;
 pub mod retry;
 pub mod session;
+pub mod states;
 pub mod task;
 pub mod time;
 pub mod usage;

@@ -41,7 +41,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
         child.kill().expect("it lives");
         child.wait().expect("it has ended");
         let rest = lines.map_while(Result::ok);
-        acknowledged.extend(rest.filter_map(|line| line.parse().ok()));
+        acknowledged.extend(rest.filter_map(|line| line.parse::<TaskId>().ok()));
     }
     let world = world_at(&path);
     for id in &acknowledged {

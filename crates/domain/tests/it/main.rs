@@ -1,0 +1,5 @@
+//! The rules of tasks, sessions and the scheduler.
+
+mod lives;
+mod planner;
+mod states;
