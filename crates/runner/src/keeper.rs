@@ -1,7 +1,7 @@
 //! Keeps the session's lease, and hears with each renewal what is wanted of it.
 //!
-//! It never waits for the store: a request that hangs does not keep it from noticing that the
-//! lease has run out.
+//! It never waits for the store: requests go through a thread that does nothing else, so that one
+//! that hangs does not keep anybody from noticing that the lease has run out.
 
 use std::{
     io,
@@ -16,7 +16,10 @@ use std::{
 use app::{
     command::{Reply, Request},
     error::Error,
-    ports::clock::Clock,
+    ports::{
+        clock::Clock,
+        store::{Answer, Store},
+    },
 };
 use domain::{session::Session, time::Moment};
 
@@ -31,14 +34,50 @@ const RETRY_MILLIS: u64 = 500;
 /// How long one who pokes waits for the renewal.
 const POKE_PATIENCE: Duration = Duration::from_millis(900);
 
+/// How long the agent's end waits until the store knows of its beginning.
+const SAID_PATIENCE: Duration = Duration::from_secs(5);
+
 enum Note {
     /// Renew at once, and say so.
     Poke(SyncSender<()>),
     /// Tell the store, again and again until it answers.
     Say(Box<Request>),
+    /// Say when all that was to be said has been answered.
+    Hush(SyncSender<()>),
     Renewed(Result<Reply, Error>),
     Said(Box<Request>, Result<Reply, Error>),
     Close,
+}
+
+/// A request on its way to the store.
+type Spoken = (Request, Answer);
+
+/// Submits requests one after the other, however long each takes.
+fn speak(store: &dyn Store, requests: &Receiver<Spoken>) {
+    for (request, answer) in requests {
+        store.submit(request, answer);
+    }
+}
+
+/// Makes a note of an answer, also of one that the store drops instead of giving it.
+struct Scribe<F: FnOnce(Result<Reply, Error>) -> Note> {
+    sender: Sender<Note>,
+    note: Option<F>,
+}
+
+impl<F: FnOnce(Result<Reply, Error>) -> Note> Scribe<F> {
+    fn tell(&mut self, reply: Result<Reply, Error>) {
+        if let Some(note) = self.note.take() {
+            // A keeper that is gone needs no answers.
+            drop(self.sender.send(note(reply)));
+        }
+    }
+}
+
+impl<F: FnOnce(Result<Reply, Error>) -> Note> Drop for Scribe<F> {
+    fn drop(&mut self) {
+        self.tell(Err(Error::unavailable("the store did not answer")));
+    }
 }
 
 /// A way to a [`Keeper`].
@@ -56,6 +95,15 @@ impl KeeperHandle {
     pub(crate) fn say(&self, request: Request) {
         // A keeper that is gone has lost the session.
         drop(self.0.send(Note::Say(Box::new(request))));
+    }
+
+    /// Waits a while until all of that has been answered, so that what follows comes after it.
+    pub(crate) fn wait_until_said(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.0.send(Note::Hush(done)).is_ok() {
+            // Without an answer the rest is said all the same.
+            let _ = wait.recv_timeout(SAID_PATIENCE);
+        }
     }
 }
 
@@ -76,6 +124,11 @@ impl Keeper {
         session: &Session,
     ) -> io::Result<Self> {
         let (sender, inbox) = channel();
+        let (speaker, requests) = channel();
+        let store = Arc::clone(&voice.store);
+        thread::Builder::new()
+            .name("voice".to_owned())
+            .spawn(move || speak(&*store, &requests))?;
         let lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(10);
         let lease_start = session.lease_until.millis.saturating_sub(lease_millis);
         let keeping = Keeping {
@@ -90,10 +143,13 @@ impl Keeper {
             next: lease_start + lease_millis / 3,
             retry: None,
             unsaid: vec![],
+            saying: 0,
+            listening: vec![],
             is_asking: false,
             waiting: vec![],
             served: vec![],
             sender: sender.clone(),
+            speaker,
         };
         let thread = thread::Builder::new()
             .name("lease".to_owned())
@@ -129,11 +185,15 @@ struct Keeping {
     /// When to say again what the store did not take.
     retry: Option<u64>,
     unsaid: Vec<Request>,
+    /// How many requests have not been answered for good, and who waits for that.
+    saying: usize,
+    listening: Vec<SyncSender<()>>,
     is_asking: bool,
     /// Who waits for the renewal after this one, and who for this one.
     waiting: Vec<SyncSender<()>>,
     served: Vec<SyncSender<()>>,
     sender: Sender<Note>,
+    speaker: Sender<Spoken>,
 }
 
 impl Keeping {
@@ -185,23 +245,42 @@ impl Keeping {
         self.is_asking = true;
         self.served.append(&mut self.waiting);
         self.next = now + self.lease_millis / 3;
-        let sender = self.sender.clone();
         let request = self.voice.renewal(self.lease_millis);
-        let answer = move |reply| drop(sender.send(Note::Renewed(reply)));
-        self.voice.store.submit(request, Box::new(answer));
+        self.send(request, Note::Renewed);
     }
 
     fn submit(&self, request: Request) {
-        let sender = self.sender.clone();
         let again = Box::new(request.clone());
-        let answer = move |reply| drop(sender.send(Note::Said(again, reply)));
-        self.voice.store.submit(request, Box::new(answer));
+        self.send(request, move |reply| Note::Said(again, reply));
+    }
+
+    fn send(
+        &self,
+        request: Request,
+        note: impl FnOnce(Result<Reply, Error>) -> Note + Send + 'static,
+    ) {
+        let mut scribe = Scribe {
+            sender: self.sender.clone(),
+            note: Some(note),
+        };
+        // Where the speaker is gone the answer is dropped, which is an answer.
+        drop(
+            self.speaker
+                .send((request, Box::new(move |reply| scribe.tell(reply)))),
+        );
     }
 
     fn take(&mut self, note: Note) -> std::ops::ControlFlow<()> {
         match note {
             Note::Poke(done) => self.waiting.push(done),
-            Note::Say(request) => self.submit(*request),
+            Note::Say(request) => {
+                self.saying += 1;
+                self.submit(*request);
+            }
+            Note::Hush(done) => {
+                self.listening.push(done);
+                self.tell_listeners();
+            }
             Note::Said(request, Err(error)) if is_passing(&error) => {
                 self.unsaid.push(*request);
                 self.retry = Some(self.clock.now().moment.millis + RETRY_MILLIS);
@@ -212,12 +291,16 @@ impl Keeping {
                 self.next =
                     self.clock.now().moment.millis + RETRY_MILLIS.min(self.lease_millis / 5);
             }
-            Note::Said(_, reply) => match reply.and_then(|reply| session_of(reply.output)) {
-                Ok(session) => self.wishes.hear(&session),
-                Err(error) if is_loss(&error) => return std::ops::ControlFlow::Break(()),
-                // What is refused is refused for good; the renewals go on.
-                Err(_) => {}
-            },
+            Note::Said(_, reply) => {
+                self.saying -= 1;
+                self.tell_listeners();
+                match reply.and_then(|reply| session_of(reply.output)) {
+                    Ok(session) => self.wishes.hear(&session),
+                    Err(error) if is_loss(&error) => return std::ops::ControlFlow::Break(()),
+                    // What is refused is refused for good; the renewals go on.
+                    Err(_) => {}
+                }
+            }
             Note::Renewed(reply) => match reply.and_then(|reply| session_of(reply.output)) {
                 Ok(session) => self.renewed(&session),
                 Err(_) => return std::ops::ControlFlow::Break(()),
@@ -225,6 +308,15 @@ impl Keeping {
             Note::Close => {}
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    fn tell_listeners(&mut self) {
+        if self.saying == 0 {
+            for done in self.listening.drain(..) {
+                // Whoever asked may have given up.
+                let _ = done.try_send(());
+            }
+        }
     }
 
     fn renewed(&mut self, session: &Session) {
@@ -248,4 +340,145 @@ fn is_passing(error: &Error) -> bool {
         error,
         Error::Unavailable { .. } | Error::Conflict { .. } | Error::Corrupt { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use app::{
+        command::{Output, RecoveryPolicy},
+        query::{Query, View},
+    };
+    use domain::{
+        session::{SessionKind, SessionStatus, StopReason},
+        time::Timestamp,
+    };
+    use sandbox_host::{HostOptions, HostProcesses, SystemClock};
+
+    use super::*;
+    use crate::event::Event;
+
+    /// What the store does with requests.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Mood {
+        Hangs,
+        Drops,
+        Answers,
+    }
+
+    #[derive(Debug)]
+    struct Moody {
+        mood: Mutex<Mood>,
+        asked: AtomicUsize,
+        session: Session,
+        clock: SystemClock,
+    }
+
+    impl Store for Moody {
+        fn submit(&self, _request: Request, answer: Answer) {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let mood = *self.mood.lock().unwrap();
+            match mood {
+                Mood::Hangs => thread::park(),
+                Mood::Drops => drop(answer),
+                Mood::Answers => {
+                    let mut session = Box::new(self.session.clone());
+                    session.lease_until = self.clock.now().moment.plus_millis(600);
+                    answer(Ok(Reply {
+                        output: Output::Session { session },
+                        effects: vec![],
+                    }));
+                }
+            }
+        }
+
+        fn read(&self, _query: &Query) -> Result<View, Error> {
+            Err(Error::unavailable("not asked here"))
+        }
+
+        fn generation(&self) -> Result<u64, Error> {
+            Ok(0)
+        }
+    }
+
+    fn session(clock: &SystemClock) -> Session {
+        use app::ports::processes::Processes as _;
+        let launcher = HostProcesses::new(HostOptions::default()).unwrap();
+        let at = Timestamp::from_millis(1);
+        Session {
+            id: "ses_1".parse().unwrap(),
+            task: "task_1".parse().unwrap(),
+            project: "prj_1".parse().unwrap(),
+            fence: 1,
+            agent: "a".parse().unwrap(),
+            kind: SessionKind::Managed,
+            status: SessionStatus::Preparing,
+            launcher: launcher.own_identity(),
+            runner: None,
+            process: None,
+            lease_until: clock.now().moment.plus_millis(600),
+            stop: Some(StopReason::Cancel),
+            deadline: None,
+            workspace: None,
+            outcome: None,
+            started_at: None,
+            created_at: at,
+            updated_at: at,
+            version: 1,
+        }
+    }
+
+    /// A keeper of a lease of 600 ms, and what it tells.
+    fn keeper(mood: Mood) -> (Keeper, Arc<Moody>, Wishes, Receiver<Event>) {
+        let clock = SystemClock::new().unwrap();
+        let session = session(&clock);
+        let store = Arc::new(Moody {
+            mood: Mutex::new(mood),
+            asked: AtomicUsize::new(0),
+            session: session.clone(),
+            clock,
+        });
+        let voice = Voice {
+            store: store.clone(),
+            session: session.id,
+            fence: 1,
+            recovery: RecoveryPolicy::default(),
+        };
+        let (events, inbox) = channel();
+        let wishes = Wishes::new(events);
+        let clock = Arc::new(SystemClock::new().unwrap());
+        let lease = Duration::from_millis(600);
+        let keeper = Keeper::start(voice, clock, wishes.clone(), lease, &session).unwrap();
+        (keeper, store, wishes, inbox)
+    }
+
+    #[test]
+    fn a_store_that_hangs_loses_the_lease_in_time() {
+        let (keeper, _store, wishes, inbox) = keeper(Mood::Hangs);
+        let told = inbox.recv_timeout(Duration::from_secs(10));
+        assert_eq!(told, Ok(Event::Wishes));
+        assert_eq!(wishes.now().loss, Some(Loss::Lease));
+        assert!(!keeper.handle().poke());
+    }
+
+    #[test]
+    fn a_dropped_answer_is_asked_for_again() {
+        let (_keeper, store, wishes, inbox) = keeper(Mood::Drops);
+        let told = inbox.recv_timeout(Duration::from_secs(10));
+        assert_eq!(told, Ok(Event::Wishes));
+        assert_eq!(wishes.now().loss, Some(Loss::Lease));
+        assert!(store.asked.load(Ordering::SeqCst) > 1);
+    }
+
+    #[test]
+    fn a_poke_hears_what_is_wanted() {
+        let (keeper, _store, wishes, _inbox) = keeper(Mood::Answers);
+        assert!(keeper.handle().poke());
+        assert_eq!(wishes.now().stop, Some(StopReason::Cancel));
+        assert_eq!(wishes.now().loss, None);
+    }
 }

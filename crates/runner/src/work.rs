@@ -237,6 +237,7 @@ impl Work<'_> {
             launched(agent.process());
         }
         let end = agent.attend(&around, watch);
+        self.keeper.wait_until_said();
         outcome.exit = end.exit;
         outcome.usage = end.report.usage;
         outcome.agent_session.clone_from(&end.report.agent_session);

@@ -34,6 +34,7 @@ fn finished_work_is_on_a_branch_and_the_worktree_is_gone() {
     assert_eq!(outcome.changes[0].path, "made.txt");
     assert_eq!(outcome.exit, Some(Exit::Code(0)));
     assert_eq!(outcome.salvage, None);
+    assert!(ran.session.started_at.is_some() && ran.session.process.is_some());
     let workspace = ran.session.workspace.as_ref().unwrap();
     assert!(!workspace.path.exists());
     assert_eq!(bench.repo.git(&["status", "--porcelain"]), "");
