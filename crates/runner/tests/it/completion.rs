@@ -1,6 +1,6 @@
 //! How agents end by themselves.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use app::ports::processes::Processes as _;
 use domain::{
@@ -183,12 +183,19 @@ fn a_plain_folder_keeps_what_was_made() {
 
 #[test]
 fn a_second_runner_starts_nothing() {
-    let bench = Bench::with_script("echo started; exec sleep 600", ExitCode);
+    let mut bench = Bench::with_script("echo started; exec sleep 600", ExitCode);
+    let deep = format!("{}/{}", "x".repeat(90), "y".repeat(90));
+    bench.config.run_directory = bench.config.run_directory.join(deep);
     let running = bench.start(|_| {});
     let session = running.session.clone();
     let again = runner::run(bench.deps(), session.id, session.fence + 1);
     assert_eq!(again, RunnerExit::NotOurs);
-    let sockets = RunnerSockets::new(bench.config.run_directory.clone());
+    let run_directory = &bench.config.run_directory;
+    let socket = run_directory.join(format!("{}.sock", session.id));
+    assert!(socket.as_os_str().len() > 107, "too long for an address");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&socket), mode(run_directory)), (0o600, 0o700));
+    let sockets = RunnerSockets::new(run_directory.clone());
     let status = sockets.status(session.id).unwrap();
     assert_eq!((status.session, status.task), (session.id, session.task));
     assert_eq!(bench.processes.members(session.id).len(), 1);
