@@ -134,9 +134,12 @@ fn progress(context: &Context, tasks: &[Task], said: &mut BTreeMap<TaskId, TaskS
     for task in tasks {
         let status = task.status();
         if said.insert(task.id, status) != Some(status) && status != TaskStatus::Pending {
-            context
-                .out
-                .info(format_args!("{} is {}", task.id, status.as_str()));
+            let text = format!("{} is {}", task.id, status.as_str());
+            if context.out.terminal {
+                context.out.say(text);
+            } else {
+                context.out.info(text);
+            }
         }
     }
 }

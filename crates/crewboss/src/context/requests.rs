@@ -157,7 +157,7 @@ impl Context {
                 } => {
                     recovered += 1;
                     self.out.warn(format_args!(
-                        "{session}: {why}; {leftovers} processes ended, task requeued"
+                        "{session}: {why}; {leftovers} left-over processes ended, task requeued"
                     ));
                 }
                 Finding::Stuck { session, why } => {
