@@ -61,3 +61,33 @@ impl Interrupt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc::channel, time::Duration};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+    use crate::event::Event;
+
+    #[test]
+    fn a_hangup_passes_and_a_termination_is_told() {
+        let interrupt = Interrupt::default();
+        interrupt.on_signals().unwrap();
+        let (events, inbox) = channel();
+        let wishes = Wishes::new(events);
+        interrupt.listen(&wishes);
+        kill_process(getpid(), Signal::HUP).unwrap();
+        assert!(inbox.recv_timeout(Duration::from_millis(100)).is_err());
+        kill_process(getpid(), Signal::TERM).unwrap();
+        let told = inbox.recv_timeout(Duration::from_secs(10));
+        assert_eq!(told, Ok(Event::Wishes));
+        assert_eq!(wishes.now().loss, Some(Loss::Down));
+
+        let (events, _inbox) = channel();
+        let late = Wishes::new(events);
+        interrupt.listen(&late);
+        assert_eq!(late.now().loss, Some(Loss::Down));
+    }
+}

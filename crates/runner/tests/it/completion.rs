@@ -112,6 +112,21 @@ fn done_counts_while_the_agent_still_lives() {
 }
 
 #[test]
+fn sentinel_files_may_lie_where_a_layout_has_them() {
+    let script = ": >B/tasks/$CREWBOSS_TASK.done; exec sleep 600";
+    let mut bench = Bench::with_script(script, Sentinel);
+    let folder = bench.config.project_root.join("B/tasks");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("task_1.done"), "another's").unwrap();
+    bench.config.sentinel_directory = Some("B/tasks".into());
+    bench.config.workspace = Some(WorkspaceMode::InPlace);
+    let ran = bench.run(|_| {});
+    assert_eq!(ran.task.status(), TaskStatus::Completed, "{ran:?}");
+    let left: Vec<_> = fs::read_dir(&folder).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "only the own task's is taken");
+}
+
+#[test]
 fn exit_code_0_alone_is_no_sentinel_but_it_is_either() {
     let ran = Bench::with_script("true", Sentinel).run(|_| {});
     assert_eq!(ran.failure().0, "no_completion");
