@@ -97,7 +97,6 @@ pub(crate) fn launch(
             }
         }
     }
-    crate::layout::wait_for_agents(context, &mut launches)?;
     Ok(launches)
 }
 

@@ -63,10 +63,9 @@ impl Places {
             Fail::usage("neither HOME nor CREWBOSS_HOME is set")
                 .hint("set CREWBOSS_HOME to the folder that is to hold the store")
         };
-        let own = match env.get("CREWBOSS_HOME") {
-            Some(path) => Some(env.directory().join(path)),
-            None => None,
-        };
+        let own = env
+            .get("CREWBOSS_HOME")
+            .map(|path| env.directory().join(path));
         let state = own.as_ref().map(|home| home.join("state"));
         let home = own
             .clone()

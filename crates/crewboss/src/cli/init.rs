@@ -1,6 +1,6 @@
 //! `init`: make a folder a project. Nothing needs it: the first task does the same unasked.
 
-use std::{fs, io::IsTerminal as _, path::Path};
+use std::{fmt::Write as _, fs, io::IsTerminal as _, path::Path};
 
 use serde_json::json;
 
@@ -94,7 +94,7 @@ fn ask(context: &Context, config: &Path) -> Result<(), Fail> {
         let mut text = fs::read_to_string(config)
             .map_err(|error| Fail::io(format!("cannot read {}", config.display()), &error))?;
         let line = toml::Value::String(check);
-        text.push_str(&format!("\n[[gates]]\nname = \"check\"\nrun = {line}\n"));
+        let _ = write!(text, "\n[[gates]]\nname = \"check\"\nrun = {line}\n");
         replace(config, text.as_bytes())?;
     }
     Ok(())

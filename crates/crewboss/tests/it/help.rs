@@ -1,5 +1,7 @@
 //! What the program says about itself.
 
+use std::fmt::Write as _;
+
 use crate::place::Place;
 
 const VERBS: &[&str] = &[
@@ -35,7 +37,7 @@ fn every_verb_has_its_help() {
     let mut all = place.run(&["--help"]).ok().out;
     for verb in VERBS {
         let help = place.run(&[verb, "--help"]).ok().out;
-        all.push_str(&format!("\n==== {verb}\n{help}"));
+        let _ = write!(all, "\n==== {verb}\n{help}");
     }
     insta::assert_snapshot!("help", all);
     assert!(

@@ -18,7 +18,7 @@ fn a_task_goes_from_queue_to_finish() {
         fs::read_to_string(place.project().join("result.txt")).unwrap(),
         "hello\n"
     );
-    assert_eq!(place.run(&["logs", &id]).ok().out.contains("working"), true);
+    assert!(place.run(&["logs", &id]).ok().out.contains("working"));
     let status = place.run(&["status"]).ok().out;
     assert!(
         status.contains("✓ completed") && status.contains("1 completed"),

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fmt::Write as _,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -238,7 +239,8 @@ impl Place {
             let id = digits[..end].to_owned();
             plain.push_str(before);
             if end == 0 {
-                plain.push_str(&format!("{kind}_"));
+                plain.push_str(kind);
+                plain.push('_');
             } else {
                 let number = ids
                     .iter()
@@ -247,7 +249,7 @@ impl Place {
                         ids.push(id.clone());
                         ids.len() - 1
                     });
-                plain.push_str(&format!("{kind}_<{}>", number + 1));
+                let _ = write!(plain, "{kind}_<{}>", number + 1);
             }
             rest = &digits[end..];
         }
