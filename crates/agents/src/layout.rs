@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::agent::{AgentConfig, AgentName, CompletionRule};
+use domain::agent::{AgentConfig, AgentName, CompletionRule, PromptBy};
 use serde::Deserialize;
 
 use crate::providers;
@@ -58,8 +58,11 @@ pub fn read_agent_config(path: &Path) -> Result<BTreeMap<AgentName, AgentConfig>
 }
 
 impl Entry {
+    /// An agent whose arguments do not name the prompt gets none there: it is on standard input.
     fn into_config(self) -> AgentConfig {
+        let names_it = self.args.iter().any(|arg| arg.contains("{prompt}"));
         AgentConfig {
+            prompt: Some(if names_it { PromptBy::Argv } else { PromptBy::Stdin }),
             description: self.description,
             prompt_template: self.prompt_template,
             prompt_template_file: self.prompt_template_file,

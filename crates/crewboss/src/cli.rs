@@ -10,6 +10,7 @@ mod daemon;
 mod deps;
 mod diff;
 mod doctor;
+mod import;
 mod index;
 mod init;
 mod logs;
@@ -64,6 +65,14 @@ struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
+    /// Work in place on .gemini/agents (gemini) or .orchestra (orchestra)
+    #[arg(
+        long,
+        global = true,
+        value_name = "LAYOUT",
+        help_heading = "Global options"
+    )]
+    layout: Option<String>,
     /// Say on stderr what is being done (as CREWBOSS_LOG=debug)
     #[arg(long, short = 'd', global = true, help_heading = "Global options")]
     debug: bool,
@@ -112,6 +121,8 @@ enum Verb {
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
     Archive(archive::Args),
+    /// Take over the tasks of a .gemini/agents or .orchestra folder
+    Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
     /// Speak for an agent outside that holds an external task
@@ -150,8 +161,12 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
 }
 
 fn carry_out(cli: Cli) -> Outcome {
-    let env = Environment::read()
+    let mut env = Environment::read()
         .map_err(|error| Fail::io("the current folder cannot be used", &error))?;
+    if let Some(layout) = &cli.global.layout {
+        let directory = env.directory().clone();
+        env = env.with(directory, &[(crate::layout::VARIABLE, layout.as_ref())]);
+    }
     let global = cli.global;
     let out = Output::new(&env, global.json, global.debug, global.no_color);
     let Some(verb) = cli.verb else {
@@ -166,6 +181,11 @@ fn carry_out(cli: Cli) -> Outcome {
         _ => {}
     }
     let context = Context::new(env, out, global.project.as_deref(), global.settings)?;
+    let hears_by_itself =
+        matches!(verb, Verb::Runner(_) | Verb::Daemon(_) | Verb::Index(_) | Verb::Config(_));
+    if !hears_by_itself {
+        crate::layout::sync(&context)?;
+    }
     dispatch(verb, &context)
 }
 
@@ -186,6 +206,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Merge(args) => args.run(context),
         Verb::Clean(args) => args.run(context),
         Verb::Archive(args) => args.run(context),
+        Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
         Verb::Task(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),
@@ -218,7 +239,7 @@ fn eprint(text: &str) {
 }
 
 /// A question to a person, answered `y` or not. Where nobody can answer, that is an error.
-fn confirm(out: &Output, question: &str) -> Result<bool, Fail> {
+pub(crate) fn confirm(out: &Output, question: &str) -> Result<bool, Fail> {
     use std::io::{BufRead as _, Write as _};
     let mut stderr = std::io::stderr().lock();
     drop(write!(stderr, "{question} (y/N): "));

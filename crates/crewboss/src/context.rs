@@ -46,7 +46,10 @@ impl Context {
         project: Option<&Path>,
         flags: Vec<String>,
     ) -> Result<Self, Fail> {
-        let places = Places::find(&env, project)?;
+        let mut places = Places::find(&env, project)?;
+        if let Some(layout) = crate::layout::asked_for(&env)? {
+            places = places.in_layout(&env, layout);
+        }
         out.debug(format_args!(
             "project {} ({}), store {}",
             places.project.display(),
@@ -71,7 +74,8 @@ impl Context {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let config = Config::load(&self.env, &self.places, &self.flags)?;
+        let mut config = Config::load(&self.env, &self.places, &self.flags)?;
+        crate::layout::overlay(&mut config, &self.places);
         config.report(&self.out);
         Ok(self.config.get_or_init(|| Arc::new(config)))
     }
@@ -88,6 +92,7 @@ impl Context {
     /// The store, made where it is missing.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fail> {
         if self.store.get().is_none() {
+            crate::layout::make_store(&self.places, &self.clock()?)?;
             let store = crate::connection::connect(&self.places, self.clock()?);
             drop(self.store.set(store));
         }
@@ -107,7 +112,14 @@ impl Context {
     }
 
     pub(crate) fn folders(&self) -> Arc<dyn Folders> {
-        wiring::folders()
+        let of_layout = self
+            .places
+            .layout
+            .and_then(|layout| crate::layout::folders_of(self, layout).ok());
+        match of_layout {
+            Some(folders) => Arc::new(folders),
+            None => wiring::folders(),
+        }
     }
 
     pub(crate) fn workspaces(&self) -> Arc<dyn Workspaces> {

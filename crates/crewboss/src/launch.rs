@@ -97,6 +97,7 @@ pub(crate) fn launch(
             }
         }
     }
+    crate::layout::wait_for_agents(context, &mut launches)?;
     Ok(launches)
 }
 

@@ -10,6 +10,7 @@ mod fail;
 mod follow;
 mod interrupt;
 mod launch;
+mod layout;
 mod output;
 mod places;
 mod probe;

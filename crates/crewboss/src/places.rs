@@ -23,6 +23,8 @@ pub struct Places {
     pub project: PathBuf,
     /// How the project was found.
     pub found_by: FoundBy,
+    /// The Agent Orchestrator layout that is worked on in place.
+    pub(crate) layout: Option<layouts::Layout>,
 }
 
 /// How the project's directory was found.
@@ -80,6 +82,7 @@ impl Places {
             user_config: config.ok_or_else(home_missing)?.join("config.toml"),
             project,
             found_by,
+            layout: None,
         })
     }
 
@@ -110,6 +113,9 @@ impl Places {
     /// The project's `.crewboss/`.
     #[must_use]
     pub fn project_folder(&self) -> PathBuf {
+        if self.layout.is_some() {
+            return self.home.clone();
+        }
         self.project.join(PROJECT_FOLDER)
     }
 

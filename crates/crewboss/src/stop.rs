@@ -70,7 +70,11 @@ pub(crate) fn stop(context: &Context, id: TaskId, reason: StopReason) -> Result<
             session: Some(session),
             ..
         } => {
-            let session = wait_until_gone(context, *session)?;
+            if !crate::layout::end_foreign(context, &session)? {
+                wait_until_gone(context, (*session).clone())?;
+            }
+            let session = context.session(session.id)?;
+            crate::layout::show_stopped(context, &session)?;
             let pid = process(&session).map(|process| process.pid);
             let task = context.details(id)?.view.task;
             Ok(Stopped {

@@ -80,8 +80,16 @@ pub(crate) fn runners(places: &Places) -> Arc<dyn Runners> {
 }
 
 /// The agents of the project: its configuration first, then files of older tools.
-pub(crate) fn agents(config: &Config, project: &Path) -> Arc<dyn Agents> {
-    let files: Vec<PathBuf> = AGENT_FILES
+pub(crate) fn agents(config: &Config, places: &Places, project: &Path) -> Arc<dyn Agents> {
+    let listed = places
+        .layout
+        .map(layouts::Layout::agent_configs)
+        .unwrap_or([""; 2]);
+    let (names, unlisted) = match places.layout {
+        Some(_) => (&listed[..], Unlisted::Layout),
+        None => (&AGENT_FILES[..], Unlisted::Opencode),
+    };
+    let files: Vec<PathBuf> = names
         .iter()
         .map(|file| project.join(file))
         .filter(|file| file.exists())
@@ -89,7 +97,7 @@ pub(crate) fn agents(config: &Config, project: &Path) -> Arc<dyn Agents> {
     Arc::new(Registry::new(
         config.agents.clone(),
         &files,
-        Unlisted::Opencode,
+        unlisted,
     ))
 }
 
@@ -141,6 +149,9 @@ pub(crate) fn runner_config(
         target: config.settings.workspace.target.clone(),
         keep_worktrees: config.settings.workspace.keep,
         gates: config.gates.clone(),
+        sentinel_directory: places
+            .layout
+            .map(|layout| Path::new(layout.base()).join("tasks")),
         environment: env.pairs(),
         recovery: app::command::RecoveryPolicy {
             requeues_max: run.requeues_max,

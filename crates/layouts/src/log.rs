@@ -111,7 +111,7 @@ mod tests {
     fn a_log_goes_on_rotates_and_ends() {
         let dir = tempfile::tempdir().unwrap();
         let limits = LogLimits {
-            file_bytes: 8,
+            file_bytes: 12,
             files_kept: 1,
             total_bytes: 20,
             ..LogLimits::default()

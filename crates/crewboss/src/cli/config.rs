@@ -72,6 +72,16 @@ impl WhichFile {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
+        if let Some(layout) = context.places.layout {
+            match &self.verb {
+                Verb::Init { yes, .. } => return crate::layout::config_init(context, layout, *yes),
+                Verb::Show => return crate::layout::config_show(context, layout),
+                Verb::Set { key, value, .. } => {
+                    return crate::layout::config_set(context, layout, key, value);
+                }
+                Verb::Get { .. } | Verb::Path | Verb::Reference => {}
+            }
+        }
         match self.verb {
             Verb::Init { file, yes } => init(context, &file, yes),
             Verb::Show => show(context),

@@ -100,6 +100,10 @@ impl Args {
         };
         let mut reconciler = wiring::reconciler(context)?;
         reconciler.store = Arc::clone(&store);
+        let post = match context.places.layout {
+            Some(layout) => Some(crate::layout::daemon_post(context, layout, &store)?),
+            None => None,
+        };
         let crew = Crew {
             starter: Starter {
                 program: context.program()?,
@@ -116,6 +120,7 @@ impl Args {
             meta: meta.clone(),
             out: context.out.clone(),
             shown: Mutex::new(None),
+            post,
         };
         let hands: Arc<dyn Hands> = Arc::new(crew);
         Ok(Scheduler {
@@ -183,6 +188,8 @@ struct Crew {
     meta: Meta,
     out: Output,
     shown: Mutex<Option<Counts>>,
+    /// Hears the files of the layout, where it works on one.
+    post: Option<crate::layout::Post>,
 }
 
 impl Hands for Crew {
@@ -208,7 +215,9 @@ impl Hands for Crew {
         session: &Session,
         task: &Task,
     ) -> Result<ProcessIdentity, String> {
-        if let (true, Some(of)) = (task.limits.auto_retry, task.chain.retry_of) {
+        // A layout says it when the file of the retry appears.
+        let announces = task.limits.auto_retry && self.post.is_none();
+        if let (true, Some(of)) = (announces, task.chain.retry_of) {
             let (count, max) = (task.chain.retry_count, task.limits.retries_max);
             self.say(&format!("Auto-retrying {of} (attempt {count}/{max})"));
         }
@@ -217,6 +226,9 @@ impl Hands for Crew {
     }
 
     fn keep_house(&self) {
+        if let Some(Err(error)) = self.post.as_ref().map(crate::layout::Post::sync) {
+            self.warn(&error.to_string());
+        }
         if let Err(error) = self.show_tasks().and_then(|()| self.show_counts()) {
             self.warn(&error.to_string());
         }

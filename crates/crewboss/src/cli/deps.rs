@@ -132,6 +132,9 @@ fn graph(context: &Context) -> Outcome {
 }
 
 fn validate(context: &Context) -> Outcome {
+    if let Some(layout) = context.places.layout {
+        return crate::layout::validate_files(context, layout);
+    }
     let (tasks, _) = chains(context)?;
     let edges: BTreeMap<TaskId, Vec<TaskId>> = tasks
         .iter()

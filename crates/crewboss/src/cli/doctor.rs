@@ -269,7 +269,7 @@ fn agent(context: &Context, name: &AgentName) -> Vec<Check> {
     let Ok(config) = context.config() else {
         return vec![];
     };
-    let agents = wiring::agents(config, &context.places.project);
+    let agents = wiring::agents(config, &context.places, &context.places.project);
     let mut checks: Vec<Check> = agents
         .warnings()
         .iter()

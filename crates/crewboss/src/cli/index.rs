@@ -30,6 +30,13 @@ enum Verb {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
+        if let Some(layout) = context.places.layout {
+            return match self.verb {
+                Verb::Rebuild => crate::layout::index_rebuild(context, layout),
+                Verb::Stats => crate::layout::index_stats(context, layout),
+                Verb::Verify => crate::layout::index_verify(context, layout),
+            };
+        }
         match self.verb {
             Verb::Rebuild => rebuild(context),
             Verb::Stats => stats(context),

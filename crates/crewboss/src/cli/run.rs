@@ -136,6 +136,10 @@ fn report(
 }
 
 fn announce_retries(context: &Context, started: &[Launched]) -> Result<(), Fail> {
+    // A layout says it when the file of a retry appears.
+    if context.places.layout.is_some() {
+        return Ok(());
+    }
     for one in started {
         let chain = &one.task.chain;
         if let (true, Some(of)) = (one.task.limits.auto_retry, chain.retry_of) {

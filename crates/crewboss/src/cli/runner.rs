@@ -36,7 +36,7 @@ impl Args {
         let root = PathBuf::from(context.root_of(session.project)?);
         let config = context.config()?;
         let clock = context.clock()?;
-        let agents = wiring::agents(config, &root);
+        let agents = wiring::agents(config, &context.places, &root);
         for warning in agents.warnings() {
             context.out.warn(warning);
         }
@@ -52,7 +52,9 @@ impl Args {
             interrupt,
             on_launched: None,
         };
-        match runner::run(deps, self.session, self.fence) {
+        let exit = runner::run(deps, self.session, self.fence);
+        crate::layout::show_after(context, &session);
+        match exit {
             RunnerExit::Settled(_) | RunnerExit::NotOurs => Ok(Exit::Ok),
             RunnerExit::Lost => Ok(Exit::Conflict),
             RunnerExit::Down => Ok(Exit::Interrupted),

@@ -62,6 +62,7 @@ impl Args {
             let is_old = since_drawn.as_secs() >= self.interval;
             if shown != Some(generation) || is_old {
                 if is_old || shown.is_none() {
+                    crate::layout::sync(context)?;
                     context.reconcile()?;
                 }
                 if context.out.terminal {
@@ -94,6 +95,7 @@ fn print(context: &Context) -> Result<(), Fail> {
     };
     let limit = usize::try_from(context.config()?.settings.limits.status_tasks).unwrap_or(50);
     let (tasks, counts) = context.status(&project, limit)?;
+    let tasks = crate::layout::dress(context, tasks)?;
     let documents: Vec<Value> = tasks.iter().map(document::view).collect();
     out.document(
         "status",

@@ -166,6 +166,9 @@ impl Context {
                 }
             }
         }
+        if recovered > 0 {
+            crate::layout::sync(self)?;
+        }
         Ok(recovered)
     }
 }
