@@ -26,7 +26,7 @@ use crate::{environment::Environment, fail::Fail, output::Output, places::Places
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Nobody set it.
     Default,
     /// A file and its line.
@@ -55,7 +55,7 @@ impl fmt::Display for Origin {
 
 /// The configuration in force.
 #[derive(Debug, Clone, Default)]
-pub struct Config {
+pub(crate) struct Config {
     /// Everything with a default.
     pub settings: Settings,
     /// `[agents.NAME]`.

@@ -116,7 +116,7 @@ fn delete(context: &Context, word: &str, tasks: &[Task]) -> Outcome {
             Err(fail) => {
                 context
                     .out
-                    .warn(format_args!("{} stays: {}", task.id, fail.render().trim()))
+                    .warn(format_args!("{} stays: {}", task.id, fail.render().trim()));
             }
         }
     }

@@ -379,11 +379,11 @@ fn report(context: &Context, task: &Task, defaults: &Limits) -> Result<(), Fail>
     if task.spec.priority != Priority::DEFAULT {
         out.line(format_args!("Priority: {}", task.spec.priority.value()))?;
     }
-    if let Some(seconds) = task.limits.timeout_seconds {
-        if task.limits.timeout_seconds != defaults.timeout_seconds {
-            let text = duration::text(u64::from(seconds));
-            out.line(format_args!("Timeout: {seconds}s ({text})"))?;
-        }
+    if let Some(seconds) = task.limits.timeout_seconds
+        && task.limits.timeout_seconds != defaults.timeout_seconds
+    {
+        let text = duration::text(u64::from(seconds));
+        out.line(format_args!("Timeout: {seconds}s ({text})"))?;
     }
     if !task.spec.depends_on.is_empty() {
         let ids: Vec<String> = task

@@ -48,7 +48,7 @@ pub(super) fn apply(config: &mut Config, path: &Path, text: &str) -> Result<(), 
     let root = DeTable::parse(text).map_err(|error| reader.wrong_toml(&error))?;
     for (name, value) in root.into_inner() {
         match name.get_ref().as_ref() {
-            "agents" => reader.agents(config, value)?,
+            "agents" => reader.agents(config, &value)?,
             "gates" => reader.gates(config, value)?,
             section => {
                 let known = KEYS
@@ -77,7 +77,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn line(&self, offset: usize) -> usize {
         let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
+        before.split(|byte| *byte == b'\n').count()
     }
 
     fn at(&self, span: &std::ops::Range<usize>, message: impl std::fmt::Display) -> Fail {
@@ -143,8 +143,8 @@ impl Reader<'_> {
         }
     }
 
-    fn agents(&self, config: &mut Config, value: Spanned<DeValue<'_>>) -> Result<(), Fail> {
-        let table = self.table("agents", &value)?.clone();
+    fn agents(&self, config: &mut Config, value: &Spanned<DeValue<'_>>) -> Result<(), Fail> {
+        let table = self.table("agents", value)?.clone();
         for (name, value) in table {
             let shown = name.get_ref().clone();
             let agent: AgentName = shown.parse().map_err(|error| {

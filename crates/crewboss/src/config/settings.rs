@@ -7,13 +7,14 @@ use super::value::{Raw, Setting};
 
 /// A key of the table.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub(crate) struct Key {
     /// `section.key`.
     pub name: &'static str,
     /// What it means, in one sentence.
     pub meaning: &'static str,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every check has one signature")]
 fn any(_: &Raw) -> Result<(), String> {
     Ok(())
 }
@@ -31,7 +32,7 @@ macro_rules! settings {
     })*) => {
         $($(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $Section {
+        pub(crate) struct $Section {
             $(#[doc = $meaning] pub $key: $type,)*
         }
 
@@ -43,12 +44,12 @@ macro_rules! settings {
 
         /// Every section.
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
-        pub struct Settings {
+        pub(crate) struct Settings {
             $($(#[$doc])* pub $section: $Section,)*
         }
 
         /// Every key, section by section.
-        pub const KEYS: &[Key] = &[$($(Key {
+        pub(crate) const KEYS: &[Key] = &[$($(Key {
             name: concat!(stringify!($section), ".", stringify!($key)),
             meaning: $meaning,
         },)*)*];
@@ -128,7 +129,7 @@ settings! {
 impl Run {
     /// The wait before automatic retries.
     #[must_use]
-    pub fn backoff(&self) -> Backoff {
+    pub(crate) fn backoff(&self) -> Backoff {
         Backoff {
             base_millis: self.backoff_base_seconds.saturating_mul(1_000),
             cap_millis: self.backoff_cap_seconds.saturating_mul(1_000),
@@ -137,7 +138,7 @@ impl Run {
 
     /// What a task may take where it does not say.
     #[must_use]
-    pub fn task_limits(&self) -> TaskLimits {
+    pub(crate) fn task_limits(&self) -> TaskLimits {
         TaskLimits {
             timeout_seconds: self.timeout_seconds,
             timeout_warning_seconds: self.timeout_warning_seconds,

@@ -6,7 +6,7 @@ use domain::workspace::WorkspaceMode;
 
 /// A value as a file, a variable or a flag gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Raw {
+pub(crate) enum Raw {
     /// `true` or `false`.
     Bool(bool),
     /// A whole number.

@@ -36,10 +36,10 @@ fn pretty(out: &Output, header: &[&str], rows: &[Vec<String>]) -> String {
     table
         .load_style(preset)
         .set_content_arrangement(ContentArrangement::Dynamic);
-    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout()) {
-        if size.ws_col > 0 {
-            table.set_width(size.ws_col);
-        }
+    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
+        && size.ws_col > 0
+    {
+        table.set_width(size.ws_col);
     }
     table.set_header(header.to_vec());
     for row in rows {

@@ -220,7 +220,7 @@ fn logs_follow_to_the_end_and_attach_leaves_it_running() {
             .unwrap();
         u64::from_str_radix(caught.trim(), 16).unwrap() & 0b10 != 0
     };
-    assert!(poll_until(Duration::from_secs(60), listens));
+    assert!(poll_until(Duration::from_mins(1), listens));
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = attached.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -261,7 +261,7 @@ fn a_daemon_starts_what_comes_and_only_one_lives() {
         .spawn()
         .unwrap();
     let socket = place.home().join("crewboss/daemon.sock");
-    assert!(poll_until(Duration::from_secs(60), || socket.exists()));
+    assert!(poll_until(Duration::from_mins(1), || socket.exists()));
     let second = place.run(&["daemon"]);
     assert_eq!(second.code, 4, "{second:#?}");
     assert!(

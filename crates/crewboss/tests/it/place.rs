@@ -208,7 +208,7 @@ impl Place {
             shown["session_status"] == "running"
         };
         assert!(
-            poll_until(Duration::from_secs(60), at_work),
+            poll_until(Duration::from_mins(1), at_work),
             "{:#?}",
             self.run(&["show", id])
         );
