@@ -51,7 +51,7 @@ impl Arena {
         fs::write(&agent, AGENT)?;
         fs::set_permissions(&agent, fs::Permissions::from_mode(0o755))?;
         let config = format!(
-            "[workspace]\nmode = \"folder\"\n\n[agents.witness]\ndriver = \"command\"\n\
+            "[workspace]\nmode = \"folder\"\n\n[run]\nrequeues_max = 1000\n\n[agents.witness]\ndriver = \"command\"\n\
              command = \"{}\"\nenv = [\"ARENA_LOCKS\", \"ARENA_LOG\", \"ARENA_WORK\"]\n",
             agent.display()
         );

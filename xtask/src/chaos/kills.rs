@@ -131,7 +131,7 @@ fn verify(arena: &Arena, tasks: &[String]) -> Result<()> {
         if task["status"] != "completed" {
             bail!("{id} is not completed: {task}");
         }
-        let session = task["session"].as_str().unwrap_or_default();
+        let session = task["session"]["id"].as_str().unwrap_or_default();
         let of_task = || log.iter().filter(|(_, task, _)| task == id);
         let last_start = of_task().rfind(|(word, ..)| word == "start");
         if last_start.is_none_or(|(_, _, last)| last != session) {

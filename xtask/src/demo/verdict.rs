@@ -49,7 +49,9 @@ pub(crate) fn show(stage: &Stage, tasks: &[String]) -> Result<bool> {
 }
 
 fn gates(task: &Value) -> String {
-    let results = task["gates"].as_array().map_or(&[][..], Vec::as_slice);
+    let results = task["session"]["gates"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     let passed = results
         .iter()
         .filter(|gate| gate["status"] == "passed")
@@ -58,7 +60,9 @@ fn gates(task: &Value) -> String {
 }
 
 fn files(task: &Value) -> String {
-    let changes = task["changes"].as_array().map_or(&[][..], Vec::as_slice);
+    let changes = task["session"]["changes"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     let paths: Vec<&str> = changes
         .iter()
         .filter_map(|change| change["path"].as_str())
@@ -75,7 +79,7 @@ fn missing(stage: &Stage, task: &Value, sample: &Sample) -> Vec<String> {
     let Some(branch) = task["branch"].as_str() else {
         return vec!["no branch".to_owned()];
     };
-    let passed = task["gates"].as_array().is_some_and(|gates| {
+    let passed = task["session"]["gates"].as_array().is_some_and(|gates| {
         !gates.is_empty() && gates.iter().all(|gate| gate["status"] == "passed")
     });
     let mut missing = Vec::new();

@@ -221,9 +221,15 @@ fn groups_that_an_agent_made_are_removed() {
 
 #[test]
 fn who_keeps_moving_to_a_new_process_is_caught() {
-    // Each lives for a moment and starts the next in a session of its own.
-    let script = "trap '' TERM; export F='sleep 0.05; setsid sh -c \"$F\" & exit'; \
-                  setsid sh -c \"$F\" >/dev/null 2>&1 & echo up";
+    // Each lives for a moment and starts the next in a session of its own, as long as the folder
+    // that the test deletes is there.
+    let folder = tempfile::tempdir().unwrap();
+    let script = &format!(
+        "trap '' TERM; cd {}; \
+         export F='sleep 0.05; test -e . || exit; test -e \"$PWD\" && setsid sh -c \"$F\" & exit'; \
+         setsid sh -c \"$F\" >/dev/null 2>&1 & echo up",
+        folder.path().display()
+    );
     with_each(|host| {
         let launch = shell(script);
         let session = launch.session;
