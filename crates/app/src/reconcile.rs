@@ -139,14 +139,14 @@ impl Reconciler {
         };
         if session.kind == SessionKind::External {
             return match self.orphan(session, loss) {
-                Ok(()) => self.orphaned(session, loss, 0),
+                Ok(()) => orphaned(session, loss, 0),
                 Err(error) => stuck(error.to_string()),
             };
         }
         if loss == Loss::Launcher {
             // Nothing was started under this session: a runner that begins after this is refused.
             return match self.orphan(session, loss) {
-                Ok(()) => self.orphaned(session, loss, 0),
+                Ok(()) => orphaned(session, loss, 0),
                 Err(error) => stuck(error.to_string()),
             };
         }
@@ -173,25 +173,17 @@ impl Reconciler {
                 Err(error) => stuck(describe(&error)),
             };
         }
-        if let Some(workspace) = &session.workspace {
-            if let Err(error) = self.workspaces.salvage(workspace, session.id) {
-                return stuck(error.to_string());
-            }
+        if let Some(workspace) = &session.workspace
+            && let Err(error) = self.workspaces.salvage(workspace, session.id)
+        {
+            return stuck(error.to_string());
         }
         match self.orphan(session, loss) {
             Ok(()) => {
                 self.remove_workspace(session);
-                self.orphaned(session, loss, leftovers)
+                orphaned(session, loss, leftovers)
             }
             Err(error) => stuck(error.to_string()),
-        }
-    }
-
-    fn orphaned(&self, session: &Session, loss: Loss, leftovers: usize) -> Finding {
-        Finding::Orphaned {
-            session: session.id,
-            why: loss.describe().to_owned(),
-            leftovers,
         }
     }
 
@@ -206,10 +198,10 @@ impl Reconciler {
 
     /// Ends what is left of a session, its silent runner included.
     fn end_processes(&self, session: &Session, loss: Loss) -> Result<usize, Vec<ProcessIdentity>> {
-        if loss == Loss::Lease {
-            if let Some(runner) = &session.runner {
-                self.processes.kill(runner);
-            }
+        if loss == Loss::Lease
+            && let Some(runner) = &session.runner
+        {
+            self.processes.kill(runner);
         }
         let ended = self.processes.end_session(session.id, self.grace);
         if ended.left.is_empty() {
@@ -266,4 +258,12 @@ fn describe(error: &SettleError) -> String {
         .map(ToString::to_string)
         .unwrap_or_default();
     format!("{error}: {cause}")
+}
+
+fn orphaned(session: &Session, loss: Loss, leftovers: usize) -> Finding {
+    Finding::Orphaned {
+        session: session.id,
+        why: loss.describe().to_owned(),
+        leftovers,
+    }
 }

@@ -73,10 +73,10 @@ struct Global {
         help_heading = "Global options"
     )]
     layout: Option<String>,
-    /// Say on stderr what is being done (as CREWBOSS_LOG=debug)
+    /// Say on stderr what is being done (as `CREWBOSS_LOG=debug`)
     #[arg(long, short = 'd', global = true, help_heading = "Global options")]
     debug: bool,
-    /// Use no colours (as NO_COLOR)
+    /// Use no colours (as `NO_COLOR`)
     #[arg(long, global = true, help_heading = "Global options")]
     no_color: bool,
     /// Set a configuration key for this command, as KEY=VALUE; may be repeated
@@ -94,7 +94,7 @@ enum Verb {
     /// Make this folder a project, with a commented configuration
     Init(init::Args),
     /// Queue a task for an agent
-    Start(start::Args),
+    Start(Box<start::Args>),
     /// Start waiting tasks, each in a process of its own
     Run(run::Args),
     /// Show what waits, runs and has ended
@@ -177,12 +177,14 @@ fn carry_out(cli: Cli) -> Outcome {
     match verb {
         Verb::Completions(args) => return args.run(&out),
         Verb::Man(args) => return args.run(&out),
-        Verb::SelfTest(args) => return args.run(env, out),
+        Verb::SelfTest(args) => return args.run(env, &out),
         _ => {}
     }
     let context = Context::new(env, out, global.project.as_deref(), global.settings)?;
-    let hears_by_itself =
-        matches!(verb, Verb::Runner(_) | Verb::Daemon(_) | Verb::Index(_) | Verb::Config(_));
+    let hears_by_itself = matches!(
+        verb,
+        Verb::Runner(_) | Verb::Daemon(_) | Verb::Index(_) | Verb::Config(_)
+    );
     if !hears_by_itself {
         crate::layout::sync(&context)?;
     }
@@ -227,9 +229,11 @@ fn usage(error: &clap::Error) -> Exit {
         eprint(&error.render().to_string());
         return Exit::Usage;
     }
-    drop(std::io::stdout()
-        .lock()
-        .write_all(error.render().to_string().as_bytes()));
+    drop(
+        std::io::stdout()
+            .lock()
+            .write_all(error.render().to_string().as_bytes()),
+    );
     Exit::Ok
 }
 

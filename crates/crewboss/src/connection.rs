@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long the daemon may take for one answer: the busy limit of the store itself.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A store that changes its way when a daemon comes or goes.
 #[derive(Debug)]
@@ -74,9 +74,11 @@ impl Store for Connection {
     fn submit(&self, request: Request, answer: Answer) {
         let ways = Arc::clone(&self.0);
         // Where no thread is to be had the answer is dropped unsaid, which says that it failed.
-        let _ = thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || answer(ways.change(request)));
+        drop(
+            thread::Builder::new()
+                .name("store".to_owned())
+                .spawn(move || answer(ways.change(request))),
+        );
     }
 
     fn execute(&self, request: Request) -> Result<Reply, Error> {
@@ -84,7 +86,9 @@ impl Store for Connection {
     }
 
     fn read(&self, query: &Query) -> Result<View, Error> {
-        match self.0.ask(&Asked::Query { query: query.clone() }) {
+        match self.0.ask(&Asked::Query {
+            query: query.clone(),
+        }) {
             Asking::Answered(answered) => answered.into_view(),
             Asking::Absent | Asking::Unknown => self.0.direct()?.read(query),
         }
@@ -104,7 +108,9 @@ impl Ways {
             request.meta.idempotency_key = Some(self.new_key());
         }
         // A daemon that went away in between may have committed: the key makes asking again safe.
-        match self.ask(&Asked::Request { request: request.clone() }) {
+        match self.ask(&Asked::Request {
+            request: Box::new(request.clone()),
+        }) {
             Asking::Answered(answered) => answered.into_reply(),
             Asking::Absent | Asking::Unknown => self.direct()?.execute(request),
         }
@@ -141,7 +147,9 @@ impl Ways {
                 }
             }
         }
-        let Some(mut open) = dial(&self.socket) else { return Asking::Absent };
+        let Some(mut open) = dial(&self.socket) else {
+            return Asking::Absent;
+        };
         match exchange(&mut open, asked) {
             Exchange::Answered(answered) => {
                 *stream = Some(open);
@@ -168,7 +176,9 @@ pub(crate) fn dial(socket: &Path) -> Option<BufReader<UnixStream>> {
 }
 
 fn exchange(stream: &mut BufReader<UnixStream>, asked: &Asked) -> Exchange {
-    let Ok(mut line) = serde_json::to_vec(&(PROTOCOL, asked)) else { return Exchange::NotSent };
+    let Ok(mut line) = serde_json::to_vec(&(PROTOCOL, asked)) else {
+        return Exchange::NotSent;
+    };
     line.push(b'\n');
     if stream.get_mut().write_all(&line).is_err() {
         return Exchange::NotSent;

@@ -127,6 +127,7 @@ impl Context {
     }
 
     /// This program's own file, as runners are started from it.
+    #[expect(clippy::unused_self, reason = "a part of the context like every other")]
     pub(crate) fn program(&self) -> Result<PathBuf, Fail> {
         std::env::current_exe().map_err(|error| Fail::io("this program's file is gone", &error))
     }

@@ -7,7 +7,7 @@ mod scheduler;
 mod server;
 pub(crate) mod wire;
 
+pub(crate) use bell::Bell;
 pub(crate) use lock::{DaemonLock, LockError};
 pub(crate) use scheduler::{Hands, Scheduler, Terms};
 pub(crate) use server::Server;
-pub(crate) use bell::Bell;

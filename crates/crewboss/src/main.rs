@@ -19,11 +19,7 @@ mod stop;
 mod wiring;
 mod workplace;
 
-use std::{
-    ffi::OsString,
-    io::Write as _,
-    process::ExitCode,
-};
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -37,7 +33,10 @@ fn main() -> ExitCode {
         }
         Some(wiring::EXEC_SHIM) => {
             let error = sandbox_host::exec_shim(&arguments[2..]);
-            drop(writeln!(std::io::stderr(), "error: cannot execute: {error}"));
+            drop(writeln!(
+                std::io::stderr(),
+                "error: cannot execute: {error}"
+            ));
             ExitCode::from(u8::try_from(sandbox_host::EXIT_NOT_STARTED).unwrap_or(1))
         }
         _ => ExitCode::from(cli::main(arguments) as u8),

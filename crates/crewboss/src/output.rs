@@ -142,6 +142,10 @@ impl Output {
     }
 
     /// Says something to the person, not to the pipe. A closed stderr is no reason to stop.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever has no output has nothing to say"
+    )]
     pub(crate) fn say(&self, text: impl Display) {
         drop(writeln!(io::stderr().lock(), "{text}"));
     }

@@ -12,7 +12,7 @@ pub(crate) const PROJECT_FOLDER: &str = ".crewboss";
 
 /// Every place that a command may use. Nothing is made by looking.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub(crate) struct Places {
     /// The store's folder: `$CREWBOSS_HOME`, else `crewboss` in the XDG data directory.
     pub home: PathBuf,
     /// The folder of worktrees: `$CREWBOSS_HOME/state`, else `crewboss` in the XDG state directory.
@@ -29,7 +29,7 @@ pub struct Places {
 
 /// How the project's directory was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FoundBy {
+pub(crate) enum FoundBy {
     /// `--project` or `CREWBOSS_PROJECT`.
     Asked,
     /// The nearest folder upward that holds `.crewboss/`.
@@ -88,31 +88,31 @@ impl Places {
 
     /// The store's file.
     #[must_use]
-    pub fn store_file(&self) -> PathBuf {
+    pub(crate) fn store_file(&self) -> PathBuf {
         self.home.join("crewboss.db")
     }
 
     /// Where a daemon listens.
     #[must_use]
-    pub fn daemon_socket(&self) -> PathBuf {
+    pub(crate) fn daemon_socket(&self) -> PathBuf {
         self.home.join("daemon.sock")
     }
 
     /// What only one daemon can hold.
     #[must_use]
-    pub fn daemon_lock(&self) -> PathBuf {
+    pub(crate) fn daemon_lock(&self) -> PathBuf {
         self.home.join("daemon.lock")
     }
 
     /// Where runners are reached.
     #[must_use]
-    pub fn run_directory(&self) -> PathBuf {
+    pub(crate) fn run_directory(&self) -> PathBuf {
         self.home.join("run")
     }
 
     /// The project's `.crewboss/`.
     #[must_use]
-    pub fn project_folder(&self) -> PathBuf {
+    pub(crate) fn project_folder(&self) -> PathBuf {
         if self.layout.is_some() {
             return self.home.clone();
         }
@@ -121,7 +121,7 @@ impl Places {
 
     /// The project's configuration.
     #[must_use]
-    pub fn project_config(&self) -> PathBuf {
+    pub(crate) fn project_config(&self) -> PathBuf {
         self.project_folder().join("config.toml")
     }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a runner may take beyond the grace of its agent: its commit and salvage.
-const SETTLING: Duration = Duration::from_secs(60);
+const SETTLING: Duration = Duration::from_mins(1);
 /// How often the end is looked for where no process is left to wait for.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -118,16 +118,15 @@ fn wait_until_gone(context: &Context, session: Session) -> Result<Session, Fail>
             return Err(Fail::new(Exit::Timeout, format!("{id} has not ended yet"))
                 .hint("it is told to stop and will; `crewboss status` shows when"));
         }
-        match current
+        if let Some(runner) = current
             .runner
             .as_ref()
             .filter(|runner| processes.is_alive(runner))
         {
-            Some(runner) => drop(processes.wait_any(std::slice::from_ref(runner), LOOK)),
-            None => {
-                context.reconcile()?;
-                std::thread::sleep(LOOK);
-            }
+            drop(processes.wait_any(std::slice::from_ref(runner), LOOK))
+        } else {
+            context.reconcile()?;
+            std::thread::sleep(LOOK);
         }
     }
 }
@@ -155,9 +154,8 @@ pub(crate) fn remove_workspaces(
                     session.id, salvage.reference
                 ));
             }
-            Removed::Gone(None) => {}
             Removed::Kept(path) if path != context.places.project => kept.push(path),
-            Removed::Kept(_) => {}
+            Removed::Gone(None) | Removed::Kept(_) => {}
         }
     }
     Ok(kept)

@@ -83,8 +83,7 @@ pub(crate) fn runners(places: &Places) -> Arc<dyn Runners> {
 pub(crate) fn agents(config: &Config, places: &Places, project: &Path) -> Arc<dyn Agents> {
     let listed = places
         .layout
-        .map(layouts::Layout::agent_configs)
-        .unwrap_or([""; 2]);
+        .map_or([""; 2], layouts::Layout::agent_configs);
     let (names, unlisted) = match places.layout {
         Some(_) => (&listed[..], Unlisted::Layout),
         None => (&AGENT_FILES[..], Unlisted::Opencode),
@@ -94,11 +93,7 @@ pub(crate) fn agents(config: &Config, places: &Places, project: &Path) -> Arc<dy
         .map(|file| project.join(file))
         .filter(|file| file.exists())
         .collect();
-    Arc::new(Registry::new(
-        config.agents.clone(),
-        &files,
-        unlisted,
-    ))
+    Arc::new(Registry::new(config.agents.clone(), &files, unlisted))
 }
 
 /// What recovers lost sessions.

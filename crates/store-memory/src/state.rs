@@ -17,6 +17,7 @@ use domain::{
 
 /// Everything, in maps from which single entries are taken back when a transaction fails.
 #[derive(Debug, Default)]
+#[expect(clippy::zero_sized_map_values, reason = "one undo log serves all maps")]
 pub(crate) struct State {
     pub(crate) projects: BTreeMap<ProjectId, Project>,
     pub(crate) tasks: BTreeMap<TaskId, Task>,

@@ -80,8 +80,9 @@ pub(crate) fn come(
         let (boot, millis, wall) = moment(now);
         let rows = statement
             .query_map(params![boot, millis, wall, project, limit(rows)], |row| {
-                let (priority, agent, owner) = (row.get(3)?, row.get(4)?, row.get(5)?);
-                candidate(row, priority, agent, owner, now)
+                let agent: String = row.get(4)?;
+                let (priority, owner) = (row.get(3)?, row.get(5)?);
+                candidate(row, priority, &agent, owner, now)
             })
             .explain()?;
         for row in rows {
@@ -109,8 +110,8 @@ fn oldest(
                 limit(rows)
             ],
             |row| {
-                let (agent, owner) = (group.agent.clone(), group.owner.clone());
-                candidate(row, group.priority, agent, owner, now)
+                let owner = group.owner.clone();
+                candidate(row, group.priority, &group.agent, owner, now)
             },
         )
         .explain()?;
@@ -123,7 +124,7 @@ fn oldest(
 fn candidate(
     row: &Row<'_>,
     priority: u8,
-    agent: String,
+    agent: &str,
     owner: String,
     now: &Now,
 ) -> rusqlite::Result<Candidate> {

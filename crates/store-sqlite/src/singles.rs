@@ -144,13 +144,20 @@ fn numbering(connection: &Connection) -> Result<Numbering, Error> {
         .prepare_cached("SELECT 1 FROM ids WHERE kind = ?1")
         .and_then(|mut statement| statement.exists([MILLIS]))
         .explain()?;
-    Ok(if is_millis { Numbering::Millis } else { Numbering::Wide })
+    Ok(if is_millis {
+        Numbering::Millis
+    } else {
+        Numbering::Wide
+    })
 }
 
 /// From now on tasks are numbered in milliseconds, by every process that uses this file.
 pub(crate) fn number_in_millis(connection: &Connection) -> Result<(), Error> {
     connection
-        .execute("INSERT OR IGNORE INTO ids (kind, last) VALUES (?1, 0)", [MILLIS])
+        .execute(
+            "INSERT OR IGNORE INTO ids (kind, last) VALUES (?1, 0)",
+            [MILLIS],
+        )
         .explain()?;
     Ok(())
 }

@@ -81,7 +81,7 @@ impl SqliteStore {
     /// As [`Self::open`].
     pub fn own(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let writer = Writer::open(path, Arc::clone(&clock))?;
-        let writer = GroupWriter::start(path.to_owned(), writer)?;
+        let writer = GroupWriter::start(path, writer)?;
         Ok(Self::with(path, clock, vec![], Door::Owned(writer)))
     }
 
@@ -91,6 +91,10 @@ impl SqliteStore {
     /// # Errors
     /// As [`Self::open`].
     pub fn number_in_millis(path: &Path, clock: Arc<dyn Clock>) -> Result<(), Error> {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "of every lifetime"
+        )]
         Writer::open(path, clock)?.transact(|tx| tx.number_in_millis())
     }
 

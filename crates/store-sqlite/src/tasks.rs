@@ -4,7 +4,7 @@ use app::{error::Error, ports::store::counted_as};
 use domain::{
     id::{Key, ProjectId, TaskId},
     task::{Chain, Limits, Task, TaskKind, TaskState, TaskStatus},
-    time::{BootId, Due, Moment},
+    time::{BootId, Due, Moment, Timestamp},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -172,8 +172,8 @@ pub(crate) fn insert(connection: &Connection, task: &Task) -> Result<(), Error> 
                 limits.timeout_warning_seconds,
                 limits.retries_max,
                 limits.auto_retry,
-                task.archived_at.map(|at| at.as_millis()),
-                task.deleted_at.map(|at| at.as_millis()),
+                task.archived_at.map(Timestamp::as_millis),
+                task.deleted_at.map(Timestamp::as_millis),
                 task.created_at.as_millis(),
                 task.updated_at.as_millis(),
                 int(task.version),
@@ -225,8 +225,8 @@ pub(crate) fn update(connection: &Connection, task: &Task, expected: u64) -> Res
                 limits.timeout_warning_seconds,
                 limits.retries_max,
                 limits.auto_retry,
-                task.archived_at.map(|at| at.as_millis()),
-                task.deleted_at.map(|at| at.as_millis()),
+                task.archived_at.map(Timestamp::as_millis),
+                task.deleted_at.map(Timestamp::as_millis),
                 task.updated_at.as_millis(),
                 int(task.version),
                 state_column(task)?,

@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::failure;
 
 /// How long a process waits for its turn.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where tickets are drawn.
 #[derive(Debug)]

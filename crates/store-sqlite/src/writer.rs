@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
@@ -163,12 +163,12 @@ pub(crate) struct GroupWriter {
 
 impl GroupWriter {
     /// Starts the thread. It ends when the last request before [`Drop`] is answered.
-    pub(crate) fn start(path: PathBuf, writer: Writer) -> Result<Self, Error> {
+    pub(crate) fn start(path: &Path, writer: Writer) -> Result<Self, Error> {
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || work(writer, &jobs))
-            .map_err(|error| failure::of_file(&path, &error))?;
+            .map_err(|error| failure::of_file(path, &error))?;
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),

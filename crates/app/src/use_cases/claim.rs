@@ -57,11 +57,7 @@ pub(crate) fn claim_task(
 }
 
 /// Refuses a pending task that waits for a chain or for its time, and says for which.
-pub(super) fn require_ready(
-    change: &mut Change<'_>,
-    task: &Task,
-    verb: &str,
-) -> Result<(), Error> {
+pub(super) fn require_ready(change: &mut Change<'_>, task: &Task, verb: &str) -> Result<(), Error> {
     if task.status() != TaskStatus::Pending {
         return Ok(());
     }

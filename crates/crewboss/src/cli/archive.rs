@@ -86,7 +86,8 @@ impl Args {
             tasks.len()
         ))?;
         for task in &tasks {
-            let (status, days) = (task.status().as_str(), age_days(task, now));
+            let status = crate::layout::word(context, task.status());
+            let days = age_days(task, now);
             out.line(format_args!("  {} ({status}, {days} days old)", task.id))?;
         }
         if self.dry_run {

@@ -45,7 +45,7 @@ const EFFECTS_AT_ONCE: usize = 500;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Tasks of a project that run at once; by default daemon.max_concurrent of its configuration
+    /// Tasks of a project that run at once; by default `daemon.max_concurrent` of its configuration
     #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_concurrent: Option<u32>,
     /// Seconds between safety checks; work starts on events, not on this
@@ -58,7 +58,8 @@ impl Args {
         let settings = &context.config()?.settings.daemon;
         let concurrent = self.max_concurrent.unwrap_or(settings.max_concurrent);
         let interval = self.interval.unwrap_or(settings.interval_seconds);
-        let lock = DaemonLock::take(&context.places.daemon_lock()).map_err(refused)?;
+        let lock =
+            DaemonLock::take(&context.places.daemon_lock()).map_err(|error| refused(&error))?;
         let clock = context.clock()?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::own(
             &context.places.store_file(),
@@ -135,8 +136,8 @@ impl Args {
     }
 }
 
-fn refused(error: LockError) -> Fail {
-    match &error {
+fn refused(error: &LockError) -> Fail {
+    match error {
         LockError::Held { .. } => Fail::new(Exit::Conflict, error.to_string())
             .hint("one daemon serves every project of a store"),
         LockError::Io { source, .. } => Fail::io(error.to_string(), source),

@@ -27,11 +27,18 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         let folder = context.env.directory().join(&self.folder);
         let folder = folder.canonicalize().map_err(|error| {
-            Fail::caused(Exit::NotFound, format!("no folder {}", self.folder.display()), &error)
+            Fail::caused(
+                Exit::NotFound,
+                format!("no folder {}", self.folder.display()),
+                &error,
+            )
         })?;
         let (root, layout) = Layout::of_folder(&folder).ok_or_else(|| {
-            Fail::new(Exit::NotFound, format!("no tasks in {}", self.folder.display()))
-                .hint("name a folder .gemini/agents or .orchestra, or the project around it")
+            Fail::new(
+                Exit::NotFound,
+                format!("no tasks in {}", self.folder.display()),
+            )
+            .hint("name a folder .gemini/agents or .orchestra, or the project around it")
         })?;
         let files = LayoutFolders::documents(layout, &root)?;
         let mut refused: Vec<(String, String)> = Vec::new();
@@ -61,24 +68,34 @@ impl Args {
                 Err(why) => refused.push((document.id.to_string(), why.to_string())),
             }
         }
-        self.take_over(context, tasks, refused)
+        Self::take_over(context, &tasks, refused)
     }
 
     fn take_over(
-        &self,
         context: &Context,
-        tasks: Vec<ImportedTask>,
+        tasks: &[ImportedTask],
         mut refused: Vec<(String, String)>,
     ) -> Outcome {
         let out = &context.out;
         let (mut new, mut known) = (Vec::new(), 0);
-        let waiting = tasks.iter().filter(|task| task.state.status() == TaskStatus::Pending).count();
+        let waiting = tasks
+            .iter()
+            .filter(|task| task.state.status() == TaskStatus::Pending)
+            .count();
         if !tasks.is_empty() {
             let project = context.ensure_project()?.id;
             for batch in tasks.chunks(IMPORT_BATCH_MAX) {
                 let tasks = batch.to_vec();
-                let import = Command::ImportTasks { project, tasks, keep_ids: false };
-                let Done::Imported { imported, known: old, refused: not } = context.change(import)?
+                let import = Command::ImportTasks {
+                    project,
+                    tasks,
+                    keep_ids: false,
+                };
+                let Done::Imported {
+                    imported,
+                    known: old,
+                    refused: not,
+                } = context.change(import)?
                 else {
                     return Err(unexpected("import"));
                 };
@@ -88,8 +105,8 @@ impl Args {
             }
         }
         out.line(format_args!(
-            "Imported {} new, {known} known, {} refused",
-            crate::render::count(new.len(), "task"),
+            "Imported {} new task(s), {known} known, {} refused",
+            new.len(),
             refused.len()
         ))?;
         for (source, here) in new.iter().filter(|(source, here)| source != here) {
@@ -101,11 +118,19 @@ impl Args {
         if waiting > 0 && !new.is_empty() && out.terminal {
             out.say("hint: `crewboss run` starts the next of them");
         }
-        let new: Vec<_> = new.iter().map(|(from, id)| json!({ "from": from, "id": id })).collect();
-        let refused: Vec<_> =
-            refused.iter().map(|(id, why)| json!({ "id": id, "message": why })).collect();
+        let new: Vec<_> = new
+            .iter()
+            .map(|(from, id)| json!({ "from": from, "id": id }))
+            .collect();
+        let refused: Vec<_> = refused
+            .iter()
+            .map(|(id, why)| json!({ "id": id, "message": why }))
+            .collect();
         let is_whole = refused.is_empty();
-        out.document("import", &json!({ "imported": new, "known": known, "refused": refused }))?;
+        out.document(
+            "import",
+            &json!({ "imported": new, "known": known, "refused": refused }),
+        )?;
         Ok(if is_whole { Exit::Ok } else { Exit::Failed })
     }
 }

@@ -40,9 +40,9 @@ impl Args {
 }
 
 fn exit_codes() -> String {
-    let rows: String = Exit::TABLE
-        .iter()
-        .map(|(exit, meaning)| format!(".TP\n{}\n{meaning}\n", *exit as u8))
-        .collect();
-    format!(".SH \"EXIT STATUS\"\n{rows}")
+    let mut text = ".SH \"EXIT STATUS\"\n".to_owned();
+    for (exit, meaning) in Exit::TABLE {
+        text.extend([".TP\n", &(*exit as u8).to_string(), "\n", meaning, "\n"]);
+    }
+    text
 }

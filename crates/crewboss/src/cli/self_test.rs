@@ -28,7 +28,7 @@ pub(crate) struct Args {}
 
 impl Args {
     #[expect(clippy::unused_self, reason = "every verb is called alike")]
-    pub(crate) fn run(self, env: Environment, out: Output) -> Outcome {
+    pub(crate) fn run(self, env: Environment, out: &Output) -> Outcome {
         let folder = tempfile::Builder::new()
             .prefix("crewboss-self-test-")
             .tempdir()

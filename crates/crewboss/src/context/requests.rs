@@ -132,13 +132,13 @@ impl Context {
         let Some(project) = self.known_project()? else {
             return Ok(0);
         };
-        let live = match self.store()?.read(&Query::LiveSessions {
+        let query = Query::LiveSessions {
             project: Some(project.id),
-        })? {
-            View::Sessions { sessions } => sessions,
-            _ => return Err(unexpected("sessions")),
         };
-        if live.is_empty() {
+        let View::Sessions { sessions } = self.store()?.read(&query)? else {
+            return Err(unexpected("sessions"));
+        };
+        if sessions.is_empty() {
             return Ok(0);
         }
         let findings = wiring::reconciler(self)?.run(Some(project.id))?;

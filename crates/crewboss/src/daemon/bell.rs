@@ -40,7 +40,10 @@ impl Bell {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .closed
     }
 
     pub(crate) fn wait(&self, heard: u64, timeout: Duration) -> Heard {

@@ -37,7 +37,10 @@ pub(crate) enum LockError {
 impl DaemonLock {
     /// Takes the lock without waiting.
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
-        let failed = |source: io::Error| LockError::Io { path: path.to_owned(), source };
+        let failed = |source: io::Error| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
@@ -49,11 +52,15 @@ impl DaemonLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
                 drop(file.read_to_string(&mut text));
-                return Err(LockError::Held { pid: text.trim().parse().ok() });
+                return Err(LockError::Held {
+                    pid: text.trim().parse().ok(),
+                });
             }
             Err(error) => return Err(failed(error.into())),
         }
-        file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(Self { _file: file })
     }

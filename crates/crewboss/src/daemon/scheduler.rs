@@ -5,11 +5,7 @@ use std::{collections::HashSet, fmt, sync::Arc, thread, time::Duration};
 use app::{
     command::{Command, Meta, Output, Request},
     error::Error,
-    ports::{
-        clock::Clock,
-        processes::Processes,
-        store::Store,
-    },
+    ports::{clock::Clock, processes::Processes, store::Store},
     query::{Query, View},
     reconcile::{Finding, Reconciler},
 };
@@ -41,7 +37,12 @@ pub(crate) trait Hands: Send + Sync + fmt::Debug {
     /// The terms of a project, from its configuration as it is now.
     fn terms(&self, project: &Project) -> Result<Terms, String>;
     /// Starts a runner.
-    fn launch(&self, project: &Project, session: &Session, task: &Task) -> Result<ProcessIdentity, String>;
+    fn launch(
+        &self,
+        project: &Project,
+        session: &Session,
+        task: &Task,
+    ) -> Result<ProcessIdentity, String>;
     /// Brings the images of tasks up to date and does what else is due now and then.
     fn keep_house(&self);
     /// Says something to whoever watches the daemon.
@@ -99,14 +100,20 @@ impl Scheduler {
     fn report(&self, finding: &Finding, told: &mut HashSet<SessionId>) {
         match finding {
             Finding::Settled(session) => {
-                self.hands.say(&format!("Recovered {session}: its outcome was applied"));
+                self.hands
+                    .say(&format!("Recovered {session}: its outcome was applied"));
             }
-            Finding::Orphaned { session, why, leftovers } => self.hands.say(&format!(
+            Finding::Orphaned {
+                session,
+                why,
+                leftovers,
+            } => self.hands.say(&format!(
                 "Recovered {session}: {why}; {leftovers} processes ended, task requeued"
             )),
             Finding::Stuck { session, why } => {
                 if told.insert(*session) {
-                    self.hands.warn(&format!("Cannot recover {session} yet: {why}"));
+                    self.hands
+                        .warn(&format!("Cannot recover {session} yet: {why}"));
                 }
             }
         }
@@ -125,16 +132,25 @@ impl Scheduler {
         if ready > 0 {
             match self.hands.terms(project) {
                 Ok(terms) => self.claim(project, &terms)?,
-                Err(why) => self.hands.warn(&format!("Nothing started in {}: {why}", project.root)),
+                Err(why) => self
+                    .hands
+                    .warn(&format!("Nothing started in {}: {why}", project.root)),
             }
         }
         Ok(next_due.map(Duration::from_millis))
     }
 
     fn agenda(&self, project: ProjectId) -> Result<(usize, Option<u64>), Error> {
-        let query = Query::Agenda { project: Some(project), now: self.clock.now() };
+        let query = Query::Agenda {
+            project: Some(project),
+            now: self.clock.now(),
+        };
         match self.store.read(&query)? {
-            View::Agenda { ready, next_due_millis, .. } => Ok((ready, next_due_millis)),
+            View::Agenda {
+                ready,
+                next_due_millis,
+                ..
+            } => Ok((ready, next_due_millis)),
             other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
         }
     }
@@ -152,7 +168,10 @@ impl Scheduler {
             },
         })?;
         let Output::Claimed { claims, .. } = reply.output else {
-            return Err(Error::corrupt(format!("unexpected answer {:?}", reply.output)));
+            return Err(Error::corrupt(format!(
+                "unexpected answer {:?}",
+                reply.output
+            )));
         };
         for (session, task) in &claims {
             match self.hands.launch(project, session, task) {
@@ -161,8 +180,10 @@ impl Scheduler {
                     task.id, runner.pid, session.agent
                 )),
                 Err(why) => {
-                    self.hands.warn(&format!("Cannot start a runner for {}: {why}", task.id));
-                    self.reconciler.give_up(session, &format!("its runner did not start: {why}"))?;
+                    self.hands
+                        .warn(&format!("Cannot start a runner for {}: {why}", task.id));
+                    self.reconciler
+                        .give_up(session, &format!("its runner did not start: {why}"))?;
                 }
             }
         }
@@ -171,8 +192,11 @@ impl Scheduler {
 
     /// Rings as soon as a runner's process ends, whatever ended it.
     fn watch_runners(&self) {
-        let (store, processes, bell) =
-            (Arc::clone(&self.store), Arc::clone(&self.processes), Arc::clone(&self.bell));
+        let (store, processes, bell) = (
+            Arc::clone(&self.store),
+            Arc::clone(&self.processes),
+            Arc::clone(&self.bell),
+        );
         let watch = move || {
             let mut heard = 0;
             while !bell.is_closed() {
@@ -181,14 +205,22 @@ impl Scheduler {
                     if let Heard::Ring(rings) = bell.wait(heard, LOOK_AGAIN) {
                         heard = rings;
                     }
-                } else if !processes.wait_any(&runners, Duration::from_secs(1)).is_empty() {
+                } else if !processes
+                    .wait_any(&runners, Duration::from_secs(1))
+                    .is_empty()
+                {
                     bell.ring();
                     thread::park_timeout(Duration::from_millis(50));
                 }
             }
         };
-        if thread::Builder::new().name("watch".to_owned()).spawn(watch).is_err() {
-            self.hands.warn("runners are not watched: no thread; lost ones are found every 5 s");
+        if thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(watch)
+            .is_err()
+        {
+            self.hands
+                .warn("runners are not watched: no thread; lost ones are found every 5 s");
         }
     }
 }

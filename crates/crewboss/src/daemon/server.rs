@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::{UnixListener, UnixStream}},
+    os::unix::{
+        fs::PermissionsExt as _,
+        net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -48,9 +51,17 @@ impl Server {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        let desk = Desk { store, bell, open: Arc::new(AtomicUsize::new(0)) };
-        thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &desk))?;
-        Ok(Self { path: path.to_owned() })
+        let desk = Desk {
+            store,
+            bell,
+            open: Arc::new(AtomicUsize::new(0)),
+        };
+        thread::Builder::new()
+            .name("accept".to_owned())
+            .spawn(move || accept(&listener, &desk))?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 }
 
@@ -79,7 +90,11 @@ fn accept(listener: &UnixListener, desk: &Desk) {
             drop(own.serve(stream));
             own.open.fetch_sub(1, Ordering::AcqRel);
         };
-        if thread::Builder::new().name("connection".to_owned()).spawn(serve).is_err() {
+        if thread::Builder::new()
+            .name("connection".to_owned())
+            .spawn(serve)
+            .is_err()
+        {
             open.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -118,18 +133,21 @@ impl Desk {
     fn answer(&self, asked: Asked) -> Answered {
         let answered = match asked {
             Asked::Request { request } => {
-                let reply = self.store.execute(request);
+                let reply = self.store.execute(*request);
                 if reply.is_ok() {
                     self.bell.ring();
                 }
-                reply.map(|reply| Answered::Reply { reply: Box::new(reply) })
+                reply.map(|reply| Answered::Reply {
+                    reply: Box::new(reply),
+                })
             }
-            Asked::Query { query } => {
-                self.store.read(&query).map(|view| Answered::View { view: Box::new(view) })
-            }
-            Asked::Generation | Asked::Watch => {
-                self.store.generation().map(|generation| Answered::Generation { generation })
-            }
+            Asked::Query { query } => self.store.read(&query).map(|view| Answered::View {
+                view: Box::new(view),
+            }),
+            Asked::Generation | Asked::Watch => self
+                .store
+                .generation()
+                .map(|generation| Answered::Generation { generation }),
             Asked::About => Ok(Answered::About {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -152,7 +170,9 @@ impl Desk {
 }
 
 fn refusal(message: String) -> Answered {
-    Answered::Error { error: Error::unavailable(message) }
+    Answered::Error {
+        error: Error::unavailable(message),
+    }
 }
 
 fn send(writer: &mut UnixStream, answered: &Answered) -> io::Result<()> {

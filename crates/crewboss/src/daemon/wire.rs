@@ -21,7 +21,7 @@ pub(crate) enum Asked {
     /// Change something.
     Request {
         /// What.
-        request: Request,
+        request: Box<Request>,
     },
     /// Read something.
     Query {

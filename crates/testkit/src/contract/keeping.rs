@@ -160,13 +160,17 @@ pub fn effects_are_owed_until_they_are_done(make: Make) {
         task: task.id,
         version: 1,
     };
-    assert_eq!(reply.effects, [first.clone()]);
+    assert_eq!(reply.effects, std::slice::from_ref(&first));
     let (_, claimed) = world.claim().expect("it may start");
     let second = Effect {
         task: task.id,
         version: claimed.version,
     };
-    assert_eq!(owed(), [second.clone()], "one for each task, the latest");
+    assert_eq!(
+        owed(),
+        std::slice::from_ref(&second),
+        "one for each task, the latest"
+    );
     let acknowledge = |effect| {
         let done = Request {
             done: vec![effect],
@@ -175,7 +179,11 @@ pub fn effects_are_owed_until_they_are_done(make: Make) {
         world.store.execute(done).expect("it is heard");
     };
     acknowledge(first);
-    assert_eq!(owed(), [second.clone()], "an older version is not enough");
+    assert_eq!(
+        owed(),
+        std::slice::from_ref(&second),
+        "an older version is not enough"
+    );
     acknowledge(second);
     assert_eq!(owed(), []);
 }
