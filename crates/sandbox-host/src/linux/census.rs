@@ -6,7 +6,7 @@ use domain::id::SessionId;
 
 use super::{
     host::Machine,
-    table::{Mark, Process, for_each_living, marker_entry, own_line},
+    table::{Mark, Process, Sight, for_each_living, marker_entry, own_line},
 };
 
 /// How the processes of a session are recognised.
@@ -27,7 +27,9 @@ impl Census<'_> {
     /// A sign is the session's control group, its marker in the environment, the process group or
     /// session of the leader, or having been re-parented to this process as subreaper. A process
     /// that carries another session's marker is nobody's descendant.
-    pub(crate) fn take(&self, known: &HashSet<u32>, mut found: impl FnMut(&Process)) {
+    ///
+    /// `false` if processes came so fast that one may have been missed.
+    pub(crate) fn take(&self, known: &HashSet<u32>, mut found: impl FnMut(&Process)) -> bool {
         let wanted = marker_entry(self.session);
         let inside = self
             .machine
@@ -36,12 +38,12 @@ impl Census<'_> {
         let is_orphan = self.machine.children.orphan_test(self.session);
         let excluded: HashSet<u32> = own_line().into_iter().collect();
         let mut members = HashSet::new();
-        let mut others: HashMap<u32, Vec<Process>> = HashMap::new();
+        let mut others: HashMap<u32, Process> = HashMap::new();
         let mut scratch = Vec::with_capacity(16 * 1024);
 
-        for_each_living(|process| {
-            if excluded.contains(&process.pid) {
-                return;
+        let all_seen = for_each_living(|process| {
+            if excluded.contains(&process.pid) || members.contains(&process.pid) {
+                return Sight::Clear;
             }
             let mark = process.mark(&wanted, &mut scratch);
             let in_group = inside
@@ -54,18 +56,37 @@ impl Census<'_> {
             if mark == Mark::Own || in_group || of_leader || orphan || known.contains(&process.pid)
             {
                 members.insert(process.pid);
+                others.remove(&process.pid);
                 found(&process);
-            } else if mark == Mark::None {
-                others.entry(process.parent).or_default().push(process);
+                return Sight::Clear;
+            }
+            match mark {
+                Mark::Own | Mark::Other => {
+                    others.remove(&process.pid);
+                    Sight::Clear
+                }
+                Mark::None => {
+                    others.insert(process.pid, process);
+                    Sight::Clear
+                }
+                Mark::Blank => {
+                    others.insert(process.pid, process);
+                    Sight::Blurred
+                }
             }
         });
 
+        let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
+        for process in others.into_values() {
+            children.entry(process.parent).or_default().push(process);
+        }
         let mut parents: Vec<u32> = members.iter().chain(known).copied().collect();
         while let Some(parent) = parents.pop() {
-            for child in others.remove(&parent).unwrap_or_default() {
+            for child in children.remove(&parent).unwrap_or_default() {
                 parents.push(child.pid);
                 found(&child);
             }
         }
+        all_seen
     }
 }

@@ -29,10 +29,14 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(200);
 /// and is then reported as left.
 pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// So many looks in a row have to find nobody: one alone may miss a process that was being made
-/// by another which was gone when its own turn came. A control group that is empty cannot hide
-/// one, and then a single look for those that left it is enough.
-const EMPTY_LOOKS: usize = 2;
+/// So many looks in a row have to find nobody: one alone may miss a process that was changing its
+/// image, or was being made by another which was gone when its own turn came. A control group that
+/// is empty cannot hide one, and then a single look for those that left it is enough.
+const EMPTY_LOOKS: usize = 3;
+
+/// The same for looks during which processes came so fast that not all were seen: on a machine
+/// that makes many at every moment there may be no others.
+const HASTY_LOOKS: usize = 24;
 
 /// Handles that are kept open at once; of more processes each look tells what became of them.
 const HANDLES_MAX: usize = 256;
@@ -75,18 +79,17 @@ impl<'a> Ending<'a> {
     /// Asks everyone to end; `true` if all did.
     fn ask(&mut self, deadline: Deadline) -> bool {
         let mut pause = LOOK_AGAIN;
-        let mut empty = 0;
+        let mut silence = Silence::default();
         loop {
-            if self.look_and_ask() == 0 {
-                empty += 1;
-                if self.is_over(empty) {
+            let sighting = self.look_and_ask();
+            silence.hear(sighting);
+            if sighting.count == 0 {
+                if self.is_over(silence) {
                     return true;
                 }
                 if !deadline.has_passed() {
                     continue;
                 }
-            } else {
-                empty = 0;
             }
             if deadline.has_passed() {
                 return false;
@@ -107,13 +110,12 @@ impl<'a> Ending<'a> {
                 break;
             }
         }
-        let mut empty = 0;
-        while !self.is_over(empty) && !deadline.has_passed() {
+        let mut silence = Silence::default();
+        while !self.is_over(silence) && !deadline.has_passed() {
             self.kill_group();
-            if self.look(Roll::kill) == 0 {
-                empty += 1;
-            } else {
-                empty = 0;
+            let sighting = self.look(Roll::kill);
+            silence.hear(sighting);
+            if sighting.count > 0 {
                 self.roll
                     .wait_for_all(LOOK_AGAIN_MAX.min(deadline.remaining()));
             }
@@ -123,39 +125,41 @@ impl<'a> Ending<'a> {
     /// Looks for members and then asks those to end that were not asked yet, parents first: who
     /// goes during the look would take away by what its children are known. Says how many there
     /// are that can be signalled.
-    fn look_and_ask(&mut self) -> usize {
+    fn look_and_ask(&mut self) -> Sighting {
         let mut found = Vec::new();
-        self.census
+        let all_seen = self
+            .census
             .take(&self.roll.pids(), |process| found.push(*process));
         found.sort_unstable_by_key(|process| (process.start_ticks, process.pid));
         for process in &found {
             self.roll.terminate(process);
         }
-        found
+        let count = found
             .iter()
             .filter(|process| !self.roll.is_refused(process.pid))
-            .count()
+            .count();
+        Sighting { count, all_seen }
     }
 
     /// Looks for members and does something to each as it is found; says how many there are that
     /// can be signalled.
-    fn look(&mut self, act: fn(&mut Roll<'a>, &Process)) -> usize {
+    fn look(&mut self, act: fn(&mut Roll<'a>, &Process)) -> Sighting {
         let known = self.roll.pids();
         let mut count = 0;
         let roll = &mut self.roll;
-        self.census.take(&known, |process| {
+        let all_seen = self.census.take(&known, |process| {
             act(roll, process);
             count += usize::from(!roll.is_refused(process.pid));
         });
-        count
+        Sighting { count, all_seen }
     }
 
-    /// Whether so many looks in a row that found nobody are enough: with a control group one, if
-    /// the group is empty, since a look can miss who keeps moving to a new process.
-    fn is_over(&self, empty: usize) -> bool {
+    /// Whether the last looks, which found nobody, are enough: with a control group one, if the
+    /// group is empty, since a look can miss who keeps moving to a new process.
+    fn is_over(&self, silence: Silence) -> bool {
         match &self.group {
-            Some(group) if !self.is_inside => empty > 0 && !group.is_populated(),
-            _ => empty >= EMPTY_LOOKS,
+            Some(group) if !self.is_inside => silence.looks > 0 && !group.is_populated(),
+            _ => silence.full_looks >= EMPTY_LOOKS || silence.looks >= HASTY_LOOKS,
         }
     }
 
@@ -165,6 +169,33 @@ impl<'a> Ending<'a> {
         if !self.is_inside {
             // Where this fails the members are killed one by one.
             drop(group.kill());
+        }
+    }
+}
+
+/// What one look came to.
+#[derive(Debug, Clone, Copy)]
+struct Sighting {
+    /// How many were found that can be signalled.
+    count: usize,
+    all_seen: bool,
+}
+
+/// How many looks in a row found nobody.
+#[derive(Debug, Clone, Copy, Default)]
+struct Silence {
+    looks: usize,
+    /// Those among them that saw everyone.
+    full_looks: usize,
+}
+
+impl Silence {
+    fn hear(&mut self, sighting: Sighting) {
+        if sighting.count > 0 {
+            *self = Self::default();
+        } else {
+            self.looks += 1;
+            self.full_looks += usize::from(sighting.all_seen);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The process table: what `/proc` says of one process or of all.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::{self, Read},
 };
@@ -33,6 +34,8 @@ pub(crate) enum Mark {
     Other,
     /// None, or the environment cannot be read.
     None,
+    /// Its environment is empty or has gone: it has none, or is changing its image, or ends.
+    Blank,
 }
 
 impl Process {
@@ -107,7 +110,7 @@ impl Process {
             .flatten()
             .map(|task| task.path().join("environ"))
             .map(|path| mark_in(&path.to_string_lossy(), wanted, scratch))
-            .find(|mark| *mark != Mark::None)
+            .find(|mark| matches!(mark, Mark::Own | Mark::Other))
             .unwrap_or(Mark::None)
     }
 }
@@ -122,6 +125,9 @@ fn mark_in(path: &str, wanted: &[u8], scratch: &mut Vec<u8>) -> Mark {
         return Mark::None;
     };
     read_whole(&mut file, scratch);
+    if scratch.is_empty() {
+        return Mark::Blank;
+    }
     let mut mark = Mark::None;
     for entry in scratch.split(|&byte| byte == 0) {
         if entry == wanted {
@@ -151,26 +157,57 @@ fn read_whole(file: &mut File, bytes: &mut Vec<u8>) {
     bytes.truncate(filled);
 }
 
-/// Calls `visit` for every living process that is not the kernel's own, while it is being read.
-pub(crate) fn for_each_living(mut visit: impl FnMut(Process)) {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        if let Some(process) = Process::read(pid)
-            && process.is_alive()
-            && !process.kernel
-        {
-            visit(process);
+/// How sure a look at a process was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It will not be another one's when it is looked at again.
+    Clear,
+    /// It was just changing its image, or going.
+    Blurred,
+}
+
+/// So often the numbers are read again in one look, for those that came meanwhile.
+const ROUNDS_MAX: usize = 8;
+
+/// So often one process is looked at whose sight stays blurred.
+const BLURRED_MAX: usize = 3;
+
+/// Calls `visit` for every living process that is not the kernel's own, while it is being read:
+/// newest first, then those that were made meanwhile. One that makes another and goes cannot hide
+/// so, as the other has a new number. A process may be visited again after a blurred sight.
+///
+/// `true` if in the end nobody had come; otherwise somebody may have been missed.
+pub(crate) fn for_each_living(mut visit: impl FnMut(Process) -> Sight) -> bool {
+    let mut looks: HashMap<u32, usize> = HashMap::new();
+    for _ in 0..ROUNDS_MAX {
+        let mut fresh = numbers();
+        fresh.retain(|pid| looks.get(pid).is_none_or(|&count| count < BLURRED_MAX));
+        if fresh.is_empty() {
+            return true;
+        }
+        fresh.sort_unstable_by(|one, other| other.cmp(one));
+        for pid in fresh {
+            let read = Process::read(pid).filter(|process| process.is_alive() && !process.kernel);
+            let sight = read.map_or(Sight::Clear, &mut visit);
+            let count = looks.entry(pid).or_default();
+            *count += match sight {
+                Sight::Clear => BLURRED_MAX,
+                Sight::Blurred => 1,
+            };
         }
     }
+    false
+}
+
+/// The numbers of all processes.
+fn numbers() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// This process and everything above it, up to the first that cannot be seen.

@@ -219,26 +219,45 @@ fn groups_that_an_agent_made_are_removed() {
     assert!(!group.exists());
 }
 
+/// A script that moves on to a new process in a session of its own every `pause` seconds, and notes
+/// each move in `moves`. It stops by itself after ten thousand moves, or when the folder is gone.
+fn hopper(folder: &Path, pause: &str) -> String {
+    format!(
+        "trap '' TERM; cd {}; \
+         export F='{pause} test -e \"$PWD/moves\" && test $1 -lt 10000 || exit; \
+         echo $1 >>moves; setsid sh -c \"$F\" sh $(($1+1)) & exit'; \
+         : >moves; setsid sh -c \"$F\" sh 1 >/dev/null 2>&1 & echo up",
+        folder.display()
+    )
+}
+
+fn moves(folder: &Path) -> usize {
+    let text = std::fs::read_to_string(folder.join("moves")).unwrap_or_default();
+    text.lines().count()
+}
+
 #[test]
 fn who_keeps_moving_to_a_new_process_is_caught() {
-    // Each lives for a moment and starts the next in a session of its own, as long as the folder
-    // that the test deletes is there.
-    let folder = tempfile::tempdir().unwrap();
-    let script = &format!(
-        "trap '' TERM; cd {}; \
-         export F='sleep 0.05; test -e . || exit; test -e \"$PWD\" && setsid sh -c \"$F\" & exit'; \
-         setsid sh -c \"$F\" >/dev/null 2>&1 & echo up",
-        folder.path().display()
-    );
-    with_each(|host| {
-        let launch = shell(script);
-        let session = launch.session;
-        let mut tree = host.spawn(launch).unwrap();
-        assert!(tree.wait(LONG).unwrap().unwrap().is_success());
-        let ended = tree.end(SHORT);
-        assert_eq!(ended.left, []);
-        assert_eq!(host.members(session), []);
-    });
+    for pause in ["", "sleep 0.003;", "sleep 0.05;"] {
+        with_each(|host| {
+            let folder = tempfile::tempdir().unwrap();
+            let launch = shell(&hopper(folder.path(), pause));
+            let session = launch.session;
+            let mut tree = host.spawn(launch).unwrap();
+            assert!(tree.wait(LONG).unwrap().unwrap().is_success());
+            until("it moves", || moves(folder.path()) > 3);
+            let ended = tree.end(SHORT);
+            assert_eq!(ended.left, []);
+            assert_eq!(host.members(session), []);
+            let before = moves(folder.path());
+            std::thread::sleep(SHORT);
+            assert_eq!(
+                moves(folder.path()),
+                before,
+                "{pause:?} on {host:?} goes on"
+            );
+        });
+    }
 }
 
 #[test]
