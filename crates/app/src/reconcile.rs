@@ -15,6 +15,7 @@ use domain::{
 
 use crate::{
     command::{Command, Meta, RecoveryPolicy, Request},
+    crash_points::CrashPoint,
     error::Error,
     ports::{
         clock::Clock,
@@ -163,6 +164,7 @@ impl Reconciler {
             Ok(leftovers) => leftovers,
             Err(left) => return stuck(format!("processes that cannot be ended: {left:?}")),
         };
+        CrashPoint::LeftoversEnded.reached();
         // A file that is not whole was never settled by anyone: the work is done again.
         if let Ok(Some(outcome)) = self.folders.read_outcome(&place) {
             return match self.settling().settle(session, &outcome) {
@@ -178,6 +180,7 @@ impl Reconciler {
         {
             return stuck(error.to_string());
         }
+        CrashPoint::Salvaged.reached();
         match self.orphan(session, loss) {
             Ok(()) => {
                 self.remove_workspace(session);

@@ -8,6 +8,7 @@ use domain::{
 
 use crate::{
     command::{Command, Meta, Output, RecoveryPolicy, Request},
+    crash_points::CrashPoint,
     error::Error,
     ports::{
         store::Store,
@@ -78,6 +79,7 @@ impl Settling<'_> {
                     session: session.id.to_string(),
                     source,
                 })?;
+            CrashPoint::Published.reached();
         }
         self.finish(&current, outcome).map_err(store_error)
     }

@@ -7,6 +7,7 @@ use std::{
 
 use app::{
     command::{Command, Output},
+    crash_points::CrashPoint,
     ports::{
         folders::{Folders, SessionPlace},
         processes::{Processes, SESSION_MARKER},
@@ -78,6 +79,7 @@ pub(crate) fn launch(
     let Output::Claimed { claims, running } = context.change(claim)? else {
         return Err(unexpected("claim"));
     };
+    CrashPoint::Claimed.reached();
     let starter = Starter::of(context)?;
     let mut launches = Launches {
         running,
@@ -155,6 +157,7 @@ impl Starter {
             .processes
             .spawn_detached(&self.program, &args, &environment, &log)
             .map_err(|error| with_cause(&error))?;
+        CrashPoint::RunnerStarted.reached();
         out.debug(format_args!(
             "process created: {} for {}",
             runner.pid, session.id

@@ -16,6 +16,8 @@ mod places;
 mod probe;
 mod render;
 mod stop;
+#[cfg(debug_assertions)]
+mod test_switches;
 mod wiring;
 mod workplace;
 
@@ -23,6 +25,8 @@ use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    #[cfg(debug_assertions)]
+    test_switches::install();
     let first = arguments.get(1).and_then(|argument| argument.to_str());
     match first {
         // Before anything is read or parsed: scripts ask for it often.

@@ -47,6 +47,8 @@ pub(crate) fn host(program: &Path) -> Result<HostProcesses, Fail> {
     let shim = Some((program.to_owned(), vec![EXEC_SHIM.to_owned()]));
     let options = HostOptions {
         shim,
+        #[cfg(debug_assertions)]
+        cgroup_root: crate::test_switches::cgroup_root(),
         ..HostOptions::default()
     };
     HostProcesses::new(options).map_err(|error| {

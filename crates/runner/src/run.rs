@@ -8,6 +8,7 @@ use std::{
 };
 
 use app::{
+    crash_points::CrashPoint,
     error::Error,
     ports::{folders::SessionPlace, processes::Processes},
     settle::{SettleError, Settling},
@@ -106,6 +107,7 @@ fn carry(mut deps: Deps, id: SessionId, fence: u64) -> RunnerExit {
         }
         Err(_) => return RunnerExit::NotOurs,
     };
+    CrashPoint::Begun.reached();
     let (events, inbox) = channel();
     let wishes = Wishes::new(events.clone());
     deps.interrupt.listen(&wishes);
@@ -225,6 +227,7 @@ fn settle(
     };
     // Where it cannot be written the store may still take it.
     let unwritten = deps.folders.write_outcome(place, &outcome).err();
+    CrashPoint::OutcomeWritten.reached();
     let mut settled = settling.settle(session, &outcome);
     if let Err(SettleError::Publish { source, .. }) = &settled {
         let failure = unpublished(source);
@@ -232,6 +235,7 @@ fn settle(
         drop(deps.folders.write_outcome(place, &outcome));
         settled = settling.settle(session, &outcome);
     }
+    CrashPoint::Finished.reached();
     match settled {
         Ok(now) if now.status == outcome.result.status() => {
             if let Some(workspace) = workspace {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use app::{
+    crash_points::CrashPoint,
     error::Error,
     ports::{
         agents::{AgentCommand, AgentRequest, Driver},
@@ -126,9 +127,11 @@ impl Work<'_> {
         accept(evidence.judge())?;
         self.tell_verifying()?;
         let committed = self.commit(&workspace, outcome)?;
+        CrashPoint::Committed.reached();
         evidence.has_diff = committed.as_ref().map(|committed| !committed.no_change);
         accept(evidence.judge())?;
         self.check(&workspace, outcome)?;
+        CrashPoint::Checked.reached();
         if committed.is_some_and(|committed| !committed.no_change) {
             outcome.branch = workspace.branch;
         }
@@ -178,6 +181,7 @@ impl Work<'_> {
         let workspace = workspaces
             .prepare(&request)
             .map_err(|error| of_workspace(&error))?;
+        CrashPoint::WorkspaceMade.reached();
         self.workspace = Some(workspace.clone());
         let command = SessionCommand::Prepared {
             workspace: workspace.clone(),
@@ -187,6 +191,7 @@ impl Work<'_> {
             .say(command)
             .map_err(|error| Stop::Abort(Abort::of(error)))?;
         self.wishes.hear(&known);
+        CrashPoint::Prepared.reached();
         Ok(workspace)
     }
 
@@ -222,6 +227,7 @@ impl Work<'_> {
         let uses_sentinels = config.completion_rule().uses_sentinels();
         let id = self.session.id;
         let agent = RunningAgent::start(&around, id, command, files, uses_sentinels)?;
+        CrashPoint::AgentStarted.reached();
         let watch = Watch::new(
             limits.timeout_seconds.map(u64::from).or(config.timeout),
             u64::from(limits.timeout_warning_seconds),
@@ -237,6 +243,7 @@ impl Work<'_> {
             launched(agent.process());
         }
         let end = agent.attend(&around, watch);
+        CrashPoint::AgentEnded.reached();
         self.keeper.wait_until_said();
         outcome.exit = end.exit;
         outcome.usage = end.report.usage;

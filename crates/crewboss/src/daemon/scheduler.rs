@@ -4,6 +4,7 @@ use std::{collections::HashSet, fmt, sync::Arc, thread, time::Duration};
 
 use app::{
     command::{Command, Meta, Output, Request},
+    crash_points::CrashPoint,
     error::Error,
     ports::{clock::Clock, processes::Processes, store::Store},
     query::{Query, View},
@@ -173,6 +174,7 @@ impl Scheduler {
                 reply.output
             )));
         };
+        CrashPoint::Claimed.reached();
         for (session, task) in &claims {
             match self.hands.launch(project, session, task) {
                 Ok(runner) => self.hands.say(&format!(

@@ -1,0 +1,103 @@
+//! Moments between two steps at which a process may die without anything being lost or done twice.
+//!
+//! Builds with debug assertions can be made to die there; in others a moment passes without a
+//! trace.
+
+#[cfg(debug_assertions)]
+use std::sync::OnceLock;
+
+/// A moment, named after the step that comes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Tasks are claimed, their runners not started.
+    Claimed,
+    /// A runner's process is started, and nobody has been told.
+    RunnerStarted,
+    /// The runner owns its session.
+    Begun,
+    /// The workspace is made, and the store does not know of it.
+    WorkspaceMade,
+    /// The store knows the workspace.
+    Prepared,
+    /// The agent runs, and the store does not know of it.
+    AgentStarted,
+    /// The agent and all that it started have ended.
+    AgentEnded,
+    /// Its work is committed, on no branch.
+    Committed,
+    /// The gates have run.
+    Checked,
+    /// The outcome is in its file.
+    OutcomeWritten,
+    /// The branch holds the work.
+    Published,
+    /// The store has the outcome; the workspace is still there.
+    Finished,
+    /// Recovery has ended what a lost session left running.
+    LeftoversEnded,
+    /// Recovery has kept the work of a lost session.
+    Salvaged,
+}
+
+impl CrashPoint {
+    /// All, in the order of a session's life.
+    pub const ALL: [Self; 14] = [
+        Self::Claimed,
+        Self::RunnerStarted,
+        Self::Begun,
+        Self::WorkspaceMade,
+        Self::Prepared,
+        Self::AgentStarted,
+        Self::AgentEnded,
+        Self::Committed,
+        Self::Checked,
+        Self::OutcomeWritten,
+        Self::Published,
+        Self::Finished,
+        Self::LeftoversEnded,
+        Self::Salvaged,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::RunnerStarted => "runner-started",
+            Self::Begun => "begun",
+            Self::WorkspaceMade => "workspace-made",
+            Self::Prepared => "prepared",
+            Self::AgentStarted => "agent-started",
+            Self::AgentEnded => "agent-ended",
+            Self::Committed => "committed",
+            Self::Checked => "checked",
+            Self::OutcomeWritten => "outcome-written",
+            Self::Published => "published",
+            Self::Finished => "finished",
+            Self::LeftoversEnded => "leftovers-ended",
+            Self::Salvaged => "salvaged",
+        }
+    }
+
+    /// Says that it has come.
+    #[cfg(debug_assertions)]
+    pub fn reached(self) {
+        if let Some(act) = HOOK.get() {
+            act(self);
+        }
+    }
+
+    /// Says that it has come.
+    #[cfg(not(debug_assertions))]
+    #[inline]
+    pub const fn reached(self) {}
+}
+
+#[cfg(debug_assertions)]
+static HOOK: OnceLock<fn(CrashPoint)> = OnceLock::new();
+
+/// Calls `act` at each moment from now on. Only the first call counts.
+#[cfg(debug_assertions)]
+pub fn at_each(act: fn(CrashPoint)) {
+    let _ = HOOK.set(act);
+}
