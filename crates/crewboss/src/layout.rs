@@ -25,8 +25,10 @@ use layouts::{Layout, LayoutFolders, Source};
 use self::adopt::Running;
 pub(crate) use self::{
     post::Post,
-    verbs::{config_init, config_set, config_show, index_rebuild, index_stats, index_verify,
-        validate_files},
+    verbs::{
+        config_init, config_set, config_show, index_rebuild, index_stats, index_verify,
+        validate_files,
+    },
 };
 use crate::{
     config::Config,
@@ -53,9 +55,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The layout that an environment asks for.
 pub(crate) fn asked_for(env: &Environment) -> Result<Option<Layout>, Fail> {
     let word = env.text(VARIABLE);
-    word.map(str::parse).transpose().map_err(|error: layouts::InvalidLayout| {
-        Fail::usage(format!("--layout: {error}"))
-    })
+    word.map(str::parse)
+        .transpose()
+        .map_err(|error: layouts::InvalidLayout| Fail::usage(format!("--layout: {error}")))
 }
 
 impl Places {
@@ -113,10 +115,15 @@ impl Source for FromStore {
     }
 
     fn revealed(&self, task: &Task) {
-        let Some(of) = task.chain.retry_of else { return };
+        let Some(of) = task.chain.retry_of else {
+            return;
+        };
         let (count, max) = (task.chain.retry_count, task.limits.retries_max);
         // Whoever has closed our output does not want to hear it.
-        drop(self.out.line(format_args!("Auto-retrying {of} (attempt {count}/{max})")));
+        drop(
+            self.out
+                .line(format_args!("Auto-retrying {of} (attempt {count}/{max})")),
+        );
     }
 }
 
@@ -127,13 +134,22 @@ pub(crate) fn folders(
     clock: Arc<dyn Clock>,
     out: &Output,
 ) -> LayoutFolders {
-    let source = FromStore { store, clock, out: out.clone() };
+    let source = FromStore {
+        store,
+        clock,
+        out: out.clone(),
+    };
     LayoutFolders::new(layout, wiring::folders(), Arc::new(source))
 }
 
 /// The folders of the command's layout.
 pub(crate) fn folders_of(context: &Context, layout: Layout) -> Result<LayoutFolders, Fail> {
-    Ok(folders(layout, context.store()?, context.clock()?, &context.out))
+    Ok(folders(
+        layout,
+        context.store()?,
+        context.clock()?,
+        &context.out,
+    ))
 }
 
 /// What hears the files of the command's project.
@@ -148,7 +164,10 @@ pub(crate) fn post(context: &Context, layout: Layout) -> Result<Post, Fail> {
         root: context.places.root()?.to_owned(),
         name: context.places.project_name(),
         owner: context.owner(),
-        meta: Meta { door: Door::System, ..context.meta() },
+        meta: Meta {
+            door: Door::System,
+            ..context.meta()
+        },
         recovery: context.recovery()?,
     })
 }
@@ -160,8 +179,16 @@ pub(crate) fn daemon_post(
     store: &Arc<dyn Store>,
 ) -> Result<Post, Fail> {
     let folders = folders(layout, Arc::clone(store), context.clock()?, &context.out);
-    let meta = Meta { door: Door::Daemon, ..context.meta() };
-    Ok(Post { store: Arc::clone(store), folders, meta, ..post(context, layout)? })
+    let meta = Meta {
+        door: Door::Daemon,
+        ..context.meta()
+    };
+    Ok(Post {
+        store: Arc::clone(store),
+        folders,
+        meta,
+        ..post(context, layout)?
+    })
 }
 
 /// How a task of another folder stands.
@@ -185,8 +212,13 @@ pub(crate) fn stands(
     if document.status != layouts::Word::Running {
         return Ok(Stands::AsWritten);
     }
-    let root = root.to_str().ok_or_else(|| Fail::usage("the folder's path is not UTF-8"))?;
-    let post = Post { root: root.to_owned(), ..post(context, layout)? };
+    let root = root
+        .to_str()
+        .ok_or_else(|| Fail::usage("the folder's path is not UTF-8"))?;
+    let post = Post {
+        root: root.to_owned(),
+        ..post(context, layout)?
+    };
     Ok(match post.look_at(document)? {
         Running::Alive(_) | Running::Starting => Stands::Running,
         Running::Ended(result) => {
@@ -205,7 +237,9 @@ pub(crate) fn sync(context: &Context) -> Result<(), Fail> {
 
 /// The claimed tasks with their agents' processes in place of their runners', once those exist.
 pub(crate) fn wait_for_agents(context: &Context, launches: &mut Launches) -> Result<(), Fail> {
-    let Some(layout) = context.places.layout else { return Ok(()) };
+    let Some(layout) = context.places.layout else {
+        return Ok(());
+    };
     let folders = folders_of(context, layout)?;
     let clock = context.clock()?;
     let patience = u64::try_from(START_PATIENCE.as_millis()).unwrap_or(u64::MAX);
@@ -244,7 +278,9 @@ fn failure_of(session: &Session) -> Option<String> {
 
 /// Brings a task's files up to date at the end of its runner.
 pub(crate) fn show_after(context: &Context, session: &Session) {
-    let Some(layout) = context.places.layout else { return };
+    let Some(layout) = context.places.layout else {
+        return;
+    };
     let shown = folders_of(context, layout).and_then(|folders| {
         let details = context.details(session.task)?;
         folders.show_task(&context.places.project, &details.view.task)?;
@@ -258,14 +294,18 @@ pub(crate) fn show_after(context: &Context, session: &Session) {
 /// Ends a session whose process another tool started: it has no runner to be told. Says whether
 /// it was one.
 pub(crate) fn end_foreign(context: &Context, session: &Session) -> Result<bool, Fail> {
-    let Some(layout) = context.places.layout else { return Ok(false) };
+    let Some(layout) = context.places.layout else {
+        return Ok(false);
+    };
     let folders = folders_of(context, layout)?;
     let place = app::ports::folders::SessionPlace {
         root: context.places.project.clone(),
         task: session.task,
         session: session.id,
     };
-    let (Some(process), Some(stop)) = (&session.process, session.stop) else { return Ok(false) };
+    let (Some(process), Some(stop)) = (&session.process, session.stop) else {
+        return Ok(false);
+    };
     if !folders.is_foreign(&place) {
         return Ok(false);
     }
@@ -285,9 +325,15 @@ pub(crate) fn end_foreign(context: &Context, session: &Session) -> Result<bool, 
 /// Brings the file of a stopped task up to date once its runner, which removes sentinel files at
 /// its end, is gone.
 pub(crate) fn show_stopped(context: &Context, session: &Session) -> Result<(), Fail> {
-    let Some(layout) = context.places.layout else { return Ok(()) };
+    let Some(layout) = context.places.layout else {
+        return Ok(());
+    };
     let processes = context.processes()?;
-    if let Some(runner) = session.runner.as_ref().filter(|runner| processes.is_alive(runner)) {
+    if let Some(runner) = session
+        .runner
+        .as_ref()
+        .filter(|runner| processes.is_alive(runner))
+    {
         drop(processes.wait_any(std::slice::from_ref(runner), Duration::from_secs(2)));
     }
     folders_of(context, layout)?.show(&context.places.project, session.task, false)?;
@@ -306,7 +352,10 @@ pub(crate) fn dress(
     let is_hidden = |task: &Task| {
         task.chain.retry_of.is_some()
             && task.status() == domain::task::TaskStatus::Pending
-            && task.not_before.as_ref().is_some_and(|due| !due.has_come(&now))
+            && task
+                .not_before
+                .as_ref()
+                .is_some_and(|due| !due.has_come(&now))
     };
     let (hidden, mut shown): (Vec<_>, Vec<_>) =
         tasks.into_iter().partition(|view| is_hidden(&view.task));
@@ -319,6 +368,14 @@ pub(crate) fn dress(
         }
     }
     Ok(shown)
+}
+
+/// A status as the layout calls it, where one is worked on.
+pub(crate) fn word(context: &Context, status: domain::task::TaskStatus) -> &'static str {
+    match context.places.layout {
+        Some(_) => layouts::Word::from(status).as_str(),
+        None => status.as_str(),
+    }
 }
 
 /// The layout's task numbers, in a store that is made now.
@@ -334,6 +391,10 @@ pub(crate) fn make_store(places: &Places, clock: &Arc<dyn Clock>) -> Result<(), 
 
 fn make_folder(folder: &Path) -> Result<(), Fail> {
     std::fs::create_dir_all(folder).map_err(|error| {
-        Fail::caused(Exit::Unavailable, format!("cannot make {}", folder.display()), &error)
+        Fail::caused(
+            Exit::Unavailable,
+            format!("cannot make {}", folder.display()),
+            &error,
+        )
     })
 }

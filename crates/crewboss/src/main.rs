@@ -15,6 +15,7 @@ mod output;
 mod places;
 mod probe;
 mod render;
+mod retention;
 mod stop;
 #[cfg(debug_assertions)]
 mod test_switches;

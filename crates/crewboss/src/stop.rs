@@ -123,7 +123,7 @@ fn wait_until_gone(context: &Context, session: Session) -> Result<Session, Fail>
             .as_ref()
             .filter(|runner| processes.is_alive(runner))
         {
-            drop(processes.wait_any(std::slice::from_ref(runner), LOOK))
+            drop(processes.wait_any(std::slice::from_ref(runner), LOOK));
         } else {
             context.reconcile()?;
             std::thread::sleep(LOOK);

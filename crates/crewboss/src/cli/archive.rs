@@ -1,13 +1,7 @@
 //! `archive`: move old tasks out of the lists, or back.
 
-use std::collections::BTreeSet;
-
 use app::command::{Command, Output};
-use domain::{
-    id::TaskId,
-    task::{Task, TaskStatus},
-    time::Timestamp,
-};
+use domain::{id::TaskId, task::Task, time::Timestamp};
 use serde_json::json;
 
 use crate::{
@@ -15,9 +9,9 @@ use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
     render::document,
+    retention,
 };
 
-const DAY_MILLIS: i64 = 86_400_000;
 /// More tasks than this are only archived when a person says so.
 const UNASKED_MAX: usize = 10;
 
@@ -87,7 +81,7 @@ impl Args {
         ))?;
         for task in &tasks {
             let status = crate::layout::word(context, task.status());
-            let days = age_days(task, now);
+            let days = retention::age_days(task, now);
             out.line(format_args!("  {} ({status}, {days} days old)", task.id))?;
         }
         if self.dry_run {
@@ -121,36 +115,16 @@ fn change(context: &Context, tasks: Vec<TaskId>, archived: bool) -> Result<Vec<T
     }
 }
 
-fn age_days(task: &Task, now: Timestamp) -> i64 {
-    let ended = task.ended_at().unwrap_or(task.updated_at);
-    (now.as_millis() - ended.as_millis()) / DAY_MILLIS
-}
-
-/// Old enough, and nothing open still hangs on it: its chain has ended, and nobody waits for it.
 fn eligible(context: &Context, settings: &Settings, now: Timestamp) -> Result<Vec<Task>, Fail> {
-    let open = context.all_tasks(&[TaskStatus::Pending, TaskStatus::Running], false)?;
-    let mut needed: BTreeSet<TaskId> = open.iter().map(|task| task.chain.root).collect();
-    needed.extend(
-        open.iter()
-            .flat_map(|task| task.spec.depends_on.iter().copied()),
-    );
-    let ended = [
-        TaskStatus::Completed,
-        TaskStatus::Failed,
-        TaskStatus::Cancelled,
-    ];
-    let is_old = |task: &Task| {
-        let days = match task.status() {
-            TaskStatus::Completed => settings.archive.max_completed_age_days,
-            _ => settings.archive.max_failed_age_days,
-        };
-        age_days(task, now) >= i64::from(days)
-    };
-    let tasks = context.all_tasks(&ended, false)?;
-    Ok(tasks
-        .into_iter()
-        .filter(|task| is_old(task) && !needed.contains(&task.chain.root))
-        .collect())
+    match context.known_project()? {
+        Some(project) => Ok(retention::eligible(
+            &*context.store()?,
+            project.id,
+            settings,
+            now,
+        )?),
+        None => Ok(vec![]),
+    }
 }
 
 fn stats(context: &Context) -> Outcome {

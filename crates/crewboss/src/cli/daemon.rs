@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use app::{
@@ -17,10 +18,12 @@ use app::{
     query::{Counts, Query, View},
 };
 use domain::{
+    id::TaskId,
     process::ProcessIdentity,
     project::Project,
     session::Session,
     task::{Task, TaskStatus},
+    time::Now,
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -37,11 +40,14 @@ use crate::{
     launch::Starter,
     output::Output,
     places::Places,
-    wiring,
+    retention, wiring,
 };
 
 /// Images that are brought up to date in one go; what is left comes with the next look.
 const EFFECTS_AT_ONCE: usize = 500;
+
+/// How often old tasks are looked for.
+const RETENTION_EVERY_MILLIS: u64 = 3_600_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -73,8 +79,13 @@ impl Args {
         )
         .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
         stop_on_signals(&bell, &context.out)?;
-        banner(&context.out, concurrent, interval)?;
-        let scheduler = self.scheduler(context, store, clock, Arc::clone(&bell))?;
+        banner(
+            &context.out,
+            context.places.layout.is_some(),
+            concurrent,
+            interval,
+        )?;
+        let scheduler = self.scheduler(context, store, clock, Arc::clone(&bell), interval)?;
         scheduler.run();
         drop(server);
         drop(lock);
@@ -88,6 +99,7 @@ impl Args {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         bell: Arc<Bell>,
+        interval: u32,
     ) -> Result<Scheduler, Fail> {
         let processes = context.processes()?;
         let meta = Meta {
@@ -121,6 +133,8 @@ impl Args {
             meta: meta.clone(),
             out: context.out.clone(),
             shown: Mutex::new(None),
+            archived: Mutex::new(None),
+            clock: Arc::clone(&clock),
             post,
         };
         let hands: Arc<dyn Hands> = Arc::new(crew);
@@ -132,6 +146,7 @@ impl Args {
             hands,
             meta,
             bell,
+            interval: Duration::from_secs(u64::from(interval)),
         })
     }
 }
@@ -144,10 +159,15 @@ fn refused(error: &LockError) -> Fail {
     }
 }
 
-fn banner(out: &Output, concurrent: u32, interval: u32) -> Result<(), Fail> {
+fn banner(out: &Output, is_layout: bool, concurrent: u32, interval: u32) -> Result<(), Fail> {
     let rule = "=".repeat(60);
     out.line(&rule)?;
-    out.line("Agent Orchestrator Daemon Started")?;
+    let name = if is_layout {
+        "Agent Orchestrator"
+    } else {
+        "Crewboss"
+    };
+    out.line(format_args!("{name} Daemon Started"))?;
     out.line(format_args!("Max concurrent tasks: {concurrent}"))?;
     out.line(format_args!("Check interval: {interval}s"))?;
     out.line("Press Ctrl+C to stop")?;
@@ -189,18 +209,16 @@ struct Crew {
     meta: Meta,
     out: Output,
     shown: Mutex<Option<Counts>>,
+    /// When old tasks were last looked for.
+    archived: Mutex<Option<Now>>,
+    clock: Arc<dyn Clock>,
     /// Hears the files of the layout, where it works on one.
     post: Option<crate::layout::Post>,
 }
 
 impl Hands for Crew {
     fn terms(&self, project: &Project) -> Result<Terms, String> {
-        let places = Places {
-            project: PathBuf::from(&project.root),
-            ..self.places.clone()
-        };
-        let config = Config::load(&self.env, &places, &self.starter.flags)
-            .map_err(|fail| fail.render().trim().to_owned())?;
+        let config = self.config_of(project)?;
         let max = self
             .concurrent
             .unwrap_or(config.settings.daemon.max_concurrent);
@@ -230,7 +248,8 @@ impl Hands for Crew {
         if let Some(Err(error)) = self.post.as_ref().map(crate::layout::Post::sync) {
             self.warn(&error.to_string());
         }
-        if let Err(error) = self.show_tasks().and_then(|()| self.show_counts()) {
+        let kept = self.show_tasks().and_then(|()| self.show_counts());
+        if let Err(error) = kept.and_then(|()| self.archive_old()) {
             self.warn(&error.to_string());
         }
     }
@@ -245,6 +264,65 @@ impl Hands for Crew {
 }
 
 impl Crew {
+    /// The configuration of a project, as it is now.
+    fn config_of(&self, project: &Project) -> Result<Config, String> {
+        let places = Places {
+            project: PathBuf::from(&project.root),
+            ..self.places.clone()
+        };
+        Config::load(&self.env, &places, &self.starter.flags)
+            .map_err(|fail| fail.render().trim().to_owned())
+    }
+
+    /// Archives what is old enough, in projects that want it, once an hour.
+    fn archive_old(&self) -> Result<(), app::error::Error> {
+        let now = self.clock.now();
+        let mut archived = self.archived.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = archived
+            .as_ref()
+            .and_then(|last| now.millis_since(&last.moment));
+        if since.is_some_and(|millis| millis < RETENTION_EVERY_MILLIS) {
+            return Ok(());
+        }
+        *archived = Some(now.clone());
+        drop(archived);
+        for project in self.projects()? {
+            // A configuration that cannot be read archives nothing; starting tasks reports it.
+            let Ok(config) = self.config_of(&project) else {
+                continue;
+            };
+            if !config.settings.archive.enabled {
+                continue;
+            }
+            let old = retention::eligible(&*self.store, project.id, &config.settings, now.wall)?;
+            if old.is_empty() {
+                continue;
+            }
+            let tasks: Vec<TaskId> = old.iter().map(|task| task.id).collect();
+            let count = tasks.len();
+            self.execute(
+                Command::ArchiveTasks {
+                    tasks,
+                    archived: true,
+                },
+                vec![],
+            )?;
+            self.say(&format!("Archived {count} task(s) of {}", project.root));
+        }
+        Ok(())
+    }
+
+    fn execute(&self, command: Command, done: Vec<Effect>) -> Result<(), app::error::Error> {
+        let meta = self.meta.clone();
+        self.store
+            .execute(Request {
+                meta,
+                done,
+                command,
+            })
+            .map(drop)
+    }
+
     /// Brings the images of changed tasks up to date, and forgets that they were behind.
     fn show_tasks(&self) -> Result<(), app::error::Error> {
         let View::Effects { effects } = self.store.read(&Query::Effects {
@@ -285,14 +363,7 @@ impl Crew {
             return Ok(());
         };
         let (root, name) = (project.root.clone(), project.name.clone());
-        let command = Command::RegisterProject { root, name };
-        self.store
-            .execute(Request {
-                meta: self.meta.clone(),
-                done,
-                command,
-            })
-            .map(drop)
+        self.execute(Command::RegisterProject { root, name }, done)
     }
 
     fn projects(&self) -> Result<Vec<Project>, app::error::Error> {

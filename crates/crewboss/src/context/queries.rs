@@ -1,6 +1,6 @@
 //! Asking the store.
 
-use app::query::{Counts, Query, TaskDetails, TaskFilter, TaskView, View};
+use app::query::{Counts, Query, TaskDetails, TaskView, View};
 use domain::{
     id::{SessionId, TaskId, TaskRef},
     project::Project,
@@ -10,9 +10,7 @@ use domain::{
 
 use super::{Context, unexpected};
 use crate::fail::Fail;
-
-/// Tasks are read in pages of this size, so that a large project needs little memory.
-pub(crate) const PAGE: usize = 500;
+use crate::retention;
 
 impl Context {
     /// The project, where it is registered. Registers nothing and makes no store.
@@ -102,28 +100,8 @@ impl Context {
             return Ok(vec![]);
         };
         let store = self.store()?;
-        let mut filter = TaskFilter {
-            project: Some(project.id),
-            statuses: statuses.to_vec(),
-            archived,
-            newest_first: false,
-            after: None,
-        };
-        let mut all = Vec::new();
-        loop {
-            let query = Query::Tasks {
-                filter: filter.clone(),
-                limit: PAGE,
-            };
-            let View::Tasks { tasks } = store.read(&query)? else {
-                return Err(unexpected("tasks"));
-            };
-            let full = tasks.len() == PAGE;
-            all.extend(tasks);
-            filter.after = all.last().map(|task| task.id);
-            if !full {
-                return Ok(all);
-            }
-        }
+        Ok(retention::all_tasks(
+            &*store, project.id, statuses, archived,
+        )?)
     }
 }

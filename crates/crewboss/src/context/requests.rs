@@ -17,6 +17,9 @@ use crate::{
     wiring,
 };
 
+/// Each change leaves a few; what other projects owe is not looked at for ever.
+const ACKNOWLEDGED_AT_ONCE: usize = 50;
+
 impl Context {
     /// Who speaks, and through which door.
     pub(crate) fn meta(&self) -> Meta {
@@ -35,12 +38,29 @@ impl Context {
     pub(crate) fn change(&self, command: Command) -> Result<Output, Fail> {
         let request = Request {
             meta: self.meta(),
-            done: vec![],
+            done: self.carried_out()?,
             command,
         };
         let Reply { output, effects } = self.store()?.execute(request)?;
         self.show_tasks(&effects);
         Ok(output)
+    }
+
+    /// Effects that are still noted although the images show them: the change that comes next
+    /// forgets them, which costs no commit of its own.
+    fn carried_out(&self) -> Result<Vec<Effect>, Fail> {
+        let query = Query::Effects {
+            limit: ACKNOWLEDGED_AT_ONCE,
+        };
+        let View::Effects { effects } = self.store()?.read(&query)? else {
+            return Err(unexpected("effects"));
+        };
+        let (folders, root) = (self.folders(), &self.places.project);
+        let shows = |effect: &Effect| {
+            let shown = folders.shown_version(root, effect.task);
+            shown.is_some_and(|version| version >= effect.version)
+        };
+        Ok(effects.into_iter().filter(shows).collect())
     }
 
     /// The project, registered now if it was not.

@@ -21,9 +21,6 @@ use domain::{
 
 use super::bell::{Bell, Heard};
 
-/// The longest silence: a safety net for commits of processes that do not ask the daemon.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
 /// The terms under which a project's tasks are started.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms {
@@ -62,6 +59,8 @@ pub(crate) struct Scheduler {
     pub(crate) hands: Arc<dyn Hands>,
     pub(crate) meta: Meta,
     pub(crate) bell: Arc<Bell>,
+    /// The longest silence: a safety net for commits of processes that do not ask the daemon.
+    pub(crate) interval: Duration,
 }
 
 impl Scheduler {
@@ -73,7 +72,7 @@ impl Scheduler {
         loop {
             let pause = self.turn(&mut told).unwrap_or_else(|error| {
                 self.hands.warn(&error.to_string());
-                LOOK_AGAIN
+                self.interval
             });
             match self.bell.wait(heard, pause) {
                 Heard::Ring(rings) => heard = rings,
@@ -88,7 +87,7 @@ impl Scheduler {
         for finding in self.reconciler.run(None)? {
             self.report(&finding, told);
         }
-        let mut pause = LOOK_AGAIN;
+        let mut pause = self.interval;
         for project in self.projects()? {
             if let Some(due) = self.start_ready(&project)? {
                 pause = pause.min(due);
@@ -199,12 +198,13 @@ impl Scheduler {
             Arc::clone(&self.processes),
             Arc::clone(&self.bell),
         );
+        let interval = self.interval;
         let watch = move || {
             let mut heard = 0;
             while !bell.is_closed() {
                 let runners = living_runners(&*store, &*processes);
                 if runners.is_empty() {
-                    if let Heard::Ring(rings) = bell.wait(heard, LOOK_AGAIN) {
+                    if let Heard::Ring(rings) = bell.wait(heard, interval) {
                         heard = rings;
                     }
                 } else if !processes

@@ -42,7 +42,10 @@ impl Post {
     /// What is true of a task that a file calls running.
     pub(super) fn look_at(&self, document: &Document) -> Result<Running, Error> {
         let now = self.clock.now().wall;
-        let found = self.folders.sentinels(self.root_path(), document.id).map_err(super::post::of)?;
+        let found = self
+            .folders
+            .sentinels(self.root_path(), document.id)
+            .map_err(super::post::of)?;
         if found.ends_it() {
             return Ok(Running::Ended(found.outcome(now).result));
         }
@@ -66,7 +69,9 @@ impl Post {
     /// Whether the process began when the file says that the task was started.
     fn is_theirs(&self, document: &Document, process: &ProcessIdentity) -> bool {
         let now = self.clock.now();
-        let Some(started) = document.started_at else { return false };
+        let Some(started) = document.started_at else {
+            return false;
+        };
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         let since_boot = process.start_ticks.saturating_mul(1_000) / ticks;
         let age = i64::try_from(now.moment.millis.saturating_sub(since_boot)).unwrap_or(i64::MAX);
@@ -88,8 +93,16 @@ impl Post {
             session: session.id,
         };
         self.folders.mark_foreign(&place).map_err(super::post::of)?;
-        self.say(&session, SessionCommand::Begin { runner: process.clone() })?;
-        let launched = SessionCommand::Launched { process: process.clone(), deadline: None };
+        self.say(
+            &session,
+            SessionCommand::Begin {
+                runner: process.clone(),
+            },
+        )?;
+        let launched = SessionCommand::Launched {
+            process: process.clone(),
+            deadline: None,
+        };
         self.say(&session, launched)
     }
 
@@ -144,7 +157,8 @@ impl Post {
 
     pub(super) fn finish(&self, session: &Session, result: SessionResult) -> Result<(), Error> {
         let outcome = Box::new(Outcome::bare(result, self.clock.now().wall));
-        self.say(session, SessionCommand::Finish { outcome }).map(drop)
+        self.say(session, SessionCommand::Finish { outcome })
+            .map(drop)
     }
 }
 
@@ -168,8 +182,11 @@ pub(super) fn result_of(document: &Document) -> Option<SessionResult> {
         Word::Failed => {
             let message = document.error_message.as_deref().unwrap_or("Unknown error");
             let timed_out = document.timed_out_at.is_some();
-            let reason =
-                if timed_out { FailureReason::Timeout } else { FailureReason::AgentError };
+            let reason = if timed_out {
+                FailureReason::Timeout
+            } else {
+                FailureReason::AgentError
+            };
             let failure = Failure::new(reason, message);
             Some(if timed_out {
                 SessionResult::TimedOut { failure }

@@ -50,7 +50,8 @@ pub(crate) struct Post {
 
 /// A file that cannot be used, as an error of the store's kind.
 pub(super) fn of(error: FolderError) -> Error {
-    Error::unavailable(format!("{error}: {}", error.source))
+    let FolderError { act, path, source } = error;
+    Error::unavailable(format!("cannot {act} {}: {source}", path.display()))
 }
 
 impl Post {
@@ -59,7 +60,11 @@ impl Post {
     }
 
     pub(super) fn execute(&self, command: Command) -> Result<Done, Error> {
-        let request = Request { meta: self.meta.clone(), done: vec![], command };
+        let request = Request {
+            meta: self.meta.clone(),
+            done: vec![],
+            command,
+        };
         self.store.execute(request).map(|reply| reply.output)
     }
 
@@ -70,7 +75,9 @@ impl Post {
         for warning in &inbox.warnings {
             self.out.warn(warning);
         }
-        let Some(project) = self.project(!inbox.is_empty())? else { return Ok(()) };
+        let Some(project) = self.project(!inbox.is_empty())? else {
+            return Ok(());
+        };
         self.hear(project, &inbox)?;
         self.watch_foreign(project)?;
         self.reveal(project)?;
@@ -78,7 +85,9 @@ impl Post {
     }
 
     fn project(&self, register: bool) -> Result<Option<ProjectId>, Error> {
-        let known = match self.store.read(&Query::ProjectAt { root: self.root.clone() })? {
+        let known = match self.store.read(&Query::ProjectAt {
+            root: self.root.clone(),
+        })? {
             View::Project { project } => project,
             other => return Err(unexpected(&other)),
         };
@@ -113,7 +122,10 @@ impl Post {
             self.show(*id)?;
         }
         for id in &inbox.archived {
-            let archive = Command::ArchiveTasks { tasks: vec![*id], archived: true };
+            let archive = Command::ArchiveTasks {
+                tasks: vec![*id],
+                archived: true,
+            };
             if let Err(error) = self.execute(archive) {
                 self.reject(*id, &error.to_string());
             }
@@ -127,11 +139,16 @@ impl Post {
     }
 
     fn reject(&self, id: TaskId, why: &str) {
-        self.out.warn(format_args!("{id}.json was changed by another program, and is put right: {why}"));
+        self.out.warn(format_args!(
+            "{id}.json was changed by another program, and is put right: {why}"
+        ));
     }
 
     fn show(&self, id: TaskId) -> Result<(), Error> {
-        self.folders.show(self.root_path(), id, true).map(drop).map_err(of)
+        self.folders
+            .show(self.root_path(), id, true)
+            .map(drop)
+            .map_err(of)
     }
 
     fn task(&self, id: TaskId) -> Result<Option<Task>, Error> {
@@ -147,14 +164,19 @@ impl Post {
     fn hear_edit(&self, project: ProjectId, edit: &Edit) -> Result<(), String> {
         let text = |error: Error| error.to_string();
         let (before, after) = (&edit.before, &edit.after);
-        let Some(task) = self.task(after.id).map_err(text)? else { return Ok(()) };
+        let Some(task) = self.task(after.id).map_err(text)? else {
+            return Ok(());
+        };
         if before.status != after.status && Word::from(task.status()) != after.status {
             self.hear_status(project, &task, after)?;
         }
         if let (Some(old), Some(new)) = (before.timeout, after.timeout)
             && new > old
         {
-            let extend = Command::SetTimeout { task: task.id, extend_seconds: new - old };
+            let extend = Command::SetTimeout {
+                task: task.id,
+                extend_seconds: new - old,
+            };
             self.execute(extend).map_err(text)?;
         } else if before.timeout != after.timeout {
             return Err("a time limit can only be extended".to_owned());
@@ -165,7 +187,10 @@ impl Post {
             ("priority", before.priority != after.priority),
             ("maxRetries", before.retries_max != after.retries_max),
             ("autoRetry", before.auto_retry != after.auto_retry),
-            ("dependsOn", before.depends_on != after.depends_on && !after.depends_on.is_empty()),
+            (
+                "dependsOn",
+                before.depends_on != after.depends_on && !after.depends_on.is_empty(),
+            ),
         ];
         match fixed.iter().find(|(_, changed)| *changed) {
             Some((key, _)) => Err(format!("`{key}` cannot be changed once a task exists")),
@@ -173,21 +198,17 @@ impl Post {
         }
     }
 
-    fn hear_status(
-        &self,
-        project: ProjectId,
-        task: &Task,
-        after: &Document,
-    ) -> Result<(), String> {
+    fn hear_status(&self, project: ProjectId, task: &Task, after: &Document) -> Result<(), String> {
         let text = |error: Error| error.to_string();
         match (task.status(), after.status) {
             (TaskStatus::Pending | TaskStatus::Running, Word::Cancelled) => {
                 self.cancel(task.id).map_err(text)
             }
             (TaskStatus::Pending, Word::Running) => match self.look_at(after).map_err(text)? {
-                Running::Alive(process) => {
-                    self.adopt(project, task.id, &process).map(drop).map_err(text)
-                }
+                Running::Alive(process) => self
+                    .adopt(project, task.id, &process)
+                    .map(drop)
+                    .map_err(text),
                 Running::Ended(result) => self.adopt_ended(project, task.id, result).map_err(text),
                 Running::Starting => Ok(()),
             },
@@ -203,8 +224,14 @@ impl Post {
     /// Only a process that another tool started is judged by another tool.
     fn hear_end(&self, task: &Task, after: &Document) -> Result<(), String> {
         let text = |error: Error| error.to_string();
-        let Some(id) = task.sessions().last().copied() else { return Ok(()) };
-        let place = SessionPlace { root: self.root_path().to_owned(), task: task.id, session: id };
+        let Some(id) = task.sessions().last().copied() else {
+            return Ok(());
+        };
+        let place = SessionPlace {
+            root: self.root_path().to_owned(),
+            task: task.id,
+            session: id,
+        };
         if !self.folders.is_foreign(&place) {
             return Err("its own runner says how it ends".to_owned());
         }
@@ -219,11 +246,22 @@ impl Post {
     }
 
     fn cancel(&self, task: TaskId) -> Result<(), Error> {
-        let stop = Command::StopTask { task, reason: StopReason::Cancel };
-        let Done::Stopping { session: Some(session), .. } = self.execute(stop)? else {
+        let stop = Command::StopTask {
+            task,
+            reason: StopReason::Cancel,
+        };
+        let Done::Stopping {
+            session: Some(session),
+            ..
+        } = self.execute(stop)?
+        else {
             return Ok(());
         };
-        let place = SessionPlace { root: self.root_path().to_owned(), task, session: session.id };
+        let place = SessionPlace {
+            root: self.root_path().to_owned(),
+            task,
+            session: session.id,
+        };
         if self.folders.is_foreign(&place) {
             return self.finish(&session, StopReason::Cancel.result());
         }
@@ -234,7 +272,9 @@ impl Post {
 
     fn hear_gone(&self, id: TaskId) -> Result<(), String> {
         let text = |error: Error| error.to_string();
-        let Some(task) = self.task(id).map_err(text)? else { return Ok(()) };
+        let Some(task) = self.task(id).map_err(text)? else {
+            return Ok(());
+        };
         match task.status() {
             _ if task.deleted_at.is_some() || task.archived_at.is_some() => Ok(()),
             TaskStatus::Running => Err("it is running: cancel it first".to_owned()),
@@ -249,7 +289,8 @@ impl Post {
     }
 
     fn delete(&self, id: TaskId) -> Result<(), Error> {
-        self.execute(Command::DeleteTasks { tasks: vec![id] }).map(drop)
+        self.execute(Command::DeleteTasks { tasks: vec![id] })
+            .map(drop)
     }
 
     /// Takes over tasks that somebody else queued, ran or ended.
@@ -270,7 +311,10 @@ impl Post {
                 }
             }
             match imported(&waiting, &self.owner, self.folders.layout().base(), false) {
-                Ok(task) => tasks.push(ImportedTask { state: state.unwrap_or(task.state), ..task }),
+                Ok(task) => tasks.push(ImportedTask {
+                    state: state.unwrap_or(task.state),
+                    ..task
+                }),
                 Err(why) => self.refuse(document.id, &why.to_string()),
             }
         }
@@ -287,8 +331,17 @@ impl Post {
 
     fn take_over(&self, project: ProjectId, batch: &[ImportedTask]) -> Result<(), Error> {
         let tasks = batch.to_vec();
-        let import = Command::ImportTasks { project, tasks, keep_ids: true };
-        let Done::Imported { imported, known, refused } = self.execute(import)? else {
+        let import = Command::ImportTasks {
+            project,
+            tasks,
+            keep_ids: true,
+        };
+        let Done::Imported {
+            imported,
+            known,
+            refused,
+        } = self.execute(import)?
+        else {
             return Err(Error::corrupt("unexpected answer to an import"));
         };
         let here = imported.into_iter().map(|(_, id)| id).chain(known);
@@ -302,14 +355,16 @@ impl Post {
     }
 
     fn refuse(&self, id: TaskId, why: &str) {
-        self.out.warn(format_args!("{id}.json is not taken over: {why}"));
+        self.out
+            .warn(format_args!("{id}.json is not taken over: {why}"));
     }
 
     /// Ends sessions of other tools' processes whose sentinel files say so, and shows the
     /// processes of all.
     fn watch_foreign(&self, project: ProjectId) -> Result<(), Error> {
-        let View::Sessions { sessions } =
-            self.store.read(&Query::LiveSessions { project: Some(project) })?
+        let View::Sessions { sessions } = self.store.read(&Query::LiveSessions {
+            project: Some(project),
+        })?
         else {
             return Ok(());
         };
@@ -320,14 +375,21 @@ impl Post {
                 session: session.id,
             };
             if self.folders.is_foreign(&place) {
-                let found = self.folders.sentinels(self.root_path(), session.task).map_err(of)?;
-                let is_gone =
-                    session.process.as_ref().is_none_or(|process| !self.processes.is_alive(process));
+                let found = self
+                    .folders
+                    .sentinels(self.root_path(), session.task)
+                    .map_err(of)?;
+                let is_gone = session
+                    .process
+                    .as_ref()
+                    .is_none_or(|process| !self.processes.is_alive(process));
                 if found.ends_it() || is_gone {
                     self.finish(&session, found.outcome(self.clock.now().wall).result)?;
                 }
             }
-            self.folders.show(self.root_path(), session.task, false).map_err(of)?;
+            self.folders
+                .show(self.root_path(), session.task, false)
+                .map_err(of)?;
         }
         Ok(())
     }
@@ -339,15 +401,23 @@ impl Post {
             statuses: vec![TaskStatus::Pending],
             ..TaskFilter::default()
         };
-        let View::Tasks { tasks } = self.store.read(&Query::Tasks { filter, limit: WAITING_MAX })?
+        let View::Tasks { tasks } = self.store.read(&Query::Tasks {
+            filter,
+            limit: WAITING_MAX,
+        })?
         else {
             return Ok(());
         };
         let now = self.clock.now();
         for task in tasks {
-            let is_due = task.not_before.as_ref().is_some_and(|due| due.has_come(&now));
+            let is_due = task
+                .not_before
+                .as_ref()
+                .is_some_and(|due| due.has_come(&now));
             if is_due && task.chain.retry_of.is_some() {
-                self.folders.show(self.root_path(), task.id, false).map_err(of)?;
+                self.folders
+                    .show(self.root_path(), task.id, false)
+                    .map_err(of)?;
             }
         }
         Ok(())
@@ -355,8 +425,9 @@ impl Post {
 
     /// Shows what changed without anybody showing it, and forgets that it was due.
     fn carry_out_effects(&self) -> Result<(), Error> {
-        let View::Effects { effects } =
-            self.store.read(&Query::Effects { limit: EFFECTS_AT_ONCE })?
+        let View::Effects { effects } = self.store.read(&Query::Effects {
+            limit: EFFECTS_AT_ONCE,
+        })?
         else {
             return Ok(());
         };
@@ -376,7 +447,13 @@ impl Post {
         }
         let (root, name) = (self.root.clone(), self.name.clone());
         let command = Command::RegisterProject { root, name };
-        self.store.execute(Request { meta: self.meta.clone(), done, command }).map(drop)
+        self.store
+            .execute(Request {
+                meta: self.meta.clone(),
+                done,
+                command,
+            })
+            .map(drop)
     }
 }
 

@@ -60,7 +60,10 @@ pub(crate) fn index_verify(context: &Context, layout: Layout) -> Outcome {
     });
     out.document("index_verify", &body)?;
     if drift.is_none() {
-        out.line(format_args!("{} Index is consistent", Symbol::Check.text(out.unicode)))?;
+        out.line(format_args!(
+            "{} Index is consistent",
+            Symbol::Check.text(out.unicode)
+        ))?;
         return Ok(Exit::Ok);
     }
     let Drift { missing, extra } = &drift;
@@ -99,7 +102,10 @@ pub(crate) fn validate_files(context: &Context, layout: Layout) -> Outcome {
         .collect();
     let cycle = find_cycle(&edges);
     let out = &context.out;
-    out.document("deps_validate", &json!({ "valid": cycle.is_none(), "cycle": cycle }))?;
+    out.document(
+        "deps_validate",
+        &json!({ "valid": cycle.is_none(), "cycle": cycle }),
+    )?;
     let Some(cycle) = cycle else {
         let sign = Symbol::Check.text(out.unicode);
         out.line(format_args!("{sign} No circular dependencies found"))?;
@@ -155,11 +161,16 @@ fn lines(context: &Context, config: &ArchiveConfig) -> Outcome {
 
 pub(crate) fn config_set(context: &Context, layout: Layout, key: &str, value: &str) -> Outcome {
     let mut config = read(context, layout)?;
-    config.set(layout, key, value).map_err(|error: ConfigError| Fail::usage(error.to_string()))?;
+    config
+        .set(layout, key, value)
+        .map_err(|error: ConfigError| Fail::usage(error.to_string()))?;
     folders_of(context, layout)?.write_config(&context.places.project, &config)?;
     let out = &context.out;
     out.line(format_args!("Set {key} = {value}"))?;
-    out.line(format_args!("Configuration saved to {}", shown_file(layout)))?;
+    out.line(format_args!(
+        "Configuration saved to {}",
+        shown_file(layout)
+    ))?;
     out.document("config_set", &json!({ "key": key, "value": value }))?;
     Ok(Exit::Ok)
 }

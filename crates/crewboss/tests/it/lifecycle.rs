@@ -276,7 +276,7 @@ fn a_daemon_starts_what_comes_and_only_one_lives() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     for line in [
-        "Agent Orchestrator Daemon Started",
+        "Crewboss Daemon Started",
         "Max concurrent tasks: 2",
         "Launched task",
         "Daemon stopped",
