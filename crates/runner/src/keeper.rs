@@ -31,6 +31,14 @@ use crate::{
 /// Between a refused renewal and the next attempt.
 const RETRY_MILLIS: u64 = 500;
 
+/// A pause that took so much longer than it was to be was the machine's sleep, or its being
+/// stopped, and not ours: the lease has run out unheard.
+const SLEEP_MILLIS: u64 = 2_000;
+
+/// After a sleep the store is asked once more, for so long, before the session counts as lost: it
+/// refuses where somebody else has taken over meanwhile.
+const AFTER_SLEEP_MILLIS: u64 = 3_000;
+
 /// How long one who pokes waits for the renewal.
 const POKE_PATIENCE: Duration = Duration::from_millis(900);
 
@@ -146,6 +154,8 @@ impl Keeper {
             saying: 0,
             listening: vec![],
             is_asking: false,
+            expected: lease_start,
+            patience: 0,
             waiting: vec![],
             served: vec![],
             sender: sender.clone(),
@@ -189,6 +199,10 @@ struct Keeping {
     saying: usize,
     listening: Vec<SyncSender<()>>,
     is_asking: bool,
+    /// When the pause that is on was to be over.
+    expected: u64,
+    /// Until when the end of the lease does not count.
+    patience: u64,
     /// Who waits for the renewal after this one, and who for this one.
     waiting: Vec<SyncSender<()>>,
     served: Vec<SyncSender<()>>,
@@ -200,6 +214,7 @@ impl Keeping {
     fn run(mut self, inbox: &Receiver<Note>) {
         loop {
             let now = self.clock.now().moment;
+            self.notice_sleep(now.millis);
             // After a reboot, or in a test's, nothing of the old boot counts.
             if now.boot != self.renewed.boot || now.millis >= self.expiry() {
                 return self.wishes.lose(Loss::Lease);
@@ -215,7 +230,9 @@ impl Keeping {
                     self.submit(request);
                 }
             }
-            match inbox.recv_timeout(self.pause(now.millis)) {
+            let pause = self.pause(now.millis);
+            self.expected = now.millis + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            match inbox.recv_timeout(pause) {
                 Ok(Note::Close) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(note) => {
@@ -229,7 +246,15 @@ impl Keeping {
 
     /// The last fifth of a lease is not used: the store's clock decides, and it may be ahead.
     fn expiry(&self) -> u64 {
-        self.renewed.millis + self.lease_millis - self.lease_millis / 5
+        (self.renewed.millis + self.lease_millis - self.lease_millis / 5).max(self.patience)
+    }
+
+    fn notice_sleep(&mut self, now: u64) {
+        if now > self.expected.saturating_add(SLEEP_MILLIS) && now >= self.expiry() {
+            self.patience = now + AFTER_SLEEP_MILLIS;
+            self.next = now;
+            self.expected = now;
+        }
     }
 
     fn pause(&self, now: u64) -> Duration {
@@ -346,7 +371,7 @@ fn is_passing(error: &Error) -> bool {
 mod tests {
     use std::sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     };
 
     use app::{
@@ -355,7 +380,7 @@ mod tests {
     };
     use domain::{
         session::{SessionKind, SessionStatus, StopReason},
-        time::Timestamp,
+        time::{Now, Timestamp},
     };
     use sandbox_host::{HostOptions, HostProcesses, SystemClock};
 
@@ -375,7 +400,19 @@ mod tests {
         mood: Mutex<Mood>,
         asked: AtomicUsize,
         session: Session,
-        clock: SystemClock,
+        clock: Arc<Sleeping>,
+    }
+
+    /// A clock of a machine that can be made to have slept.
+    #[derive(Debug)]
+    struct Sleeping(SystemClock, AtomicU64);
+
+    impl Clock for Sleeping {
+        fn now(&self) -> Now {
+            let mut now = self.0.now();
+            now.moment.millis += self.1.load(Ordering::SeqCst);
+            now
+        }
     }
 
     impl Store for Moody {
@@ -405,7 +442,7 @@ mod tests {
         }
     }
 
-    fn session(clock: &SystemClock) -> Session {
+    fn session(clock: &dyn Clock) -> Session {
         use app::ports::processes::Processes as _;
         let launcher = HostProcesses::new(HostOptions::default()).unwrap();
         let at = Timestamp::from_millis(1);
@@ -434,13 +471,13 @@ mod tests {
 
     /// A keeper of a lease of 600 ms, and what it tells.
     fn keeper(mood: Mood) -> (Keeper, Arc<Moody>, Wishes, Receiver<Event>) {
-        let clock = SystemClock::new().unwrap();
-        let session = session(&clock);
+        let clock = Arc::new(Sleeping(SystemClock::new().unwrap(), AtomicU64::new(0)));
+        let session = session(&*clock);
         let store = Arc::new(Moody {
             mood: Mutex::new(mood),
             asked: AtomicUsize::new(0),
             session: session.clone(),
-            clock,
+            clock: Arc::clone(&clock),
         });
         let voice = Voice {
             store: store.clone(),
@@ -450,7 +487,6 @@ mod tests {
         };
         let (events, inbox) = channel();
         let wishes = Wishes::new(events);
-        let clock = Arc::new(SystemClock::new().unwrap());
         let lease = Duration::from_millis(600);
         let keeper = Keeper::start(voice, clock, wishes.clone(), lease, &session).unwrap();
         (keeper, store, wishes, inbox)
@@ -480,5 +516,19 @@ mod tests {
         assert!(keeper.handle().poke());
         assert_eq!(wishes.now().stop, Some(StopReason::Cancel));
         assert_eq!(wishes.now().loss, None);
+    }
+
+    #[test]
+    fn a_machine_that_slept_past_the_lease_asks_before_it_gives_up() {
+        let (keeper, store, wishes, inbox) = keeper(Mood::Answers);
+        store.clock.1.store(3_600_000, Ordering::SeqCst);
+        assert!(keeper.handle().poke());
+        assert_eq!(wishes.now().loss, None);
+        *store.mood.lock().unwrap() = Mood::Drops;
+        store.clock.1.store(7_200_000, Ordering::SeqCst);
+        while wishes.now().loss.is_none() {
+            inbox.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+        assert_eq!(wishes.now().loss, Some(Loss::Lease));
     }
 }

@@ -11,4 +11,5 @@ mod completion;
 mod ending;
 mod loss;
 mod output;
+mod outside;
 mod verifying;
