@@ -1,6 +1,7 @@
 //! Puts adapters behind ports. The only place that knows which adapter is used for what.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,7 +20,7 @@ use app::{
     reconcile::Reconciler,
 };
 use domain::plan::Policy;
-use runner::{RunnerConfig, RunnerSockets, Timings};
+use runner::{Deps, Interrupt, RunnerConfig, RunnerSockets, Timings};
 use sandbox_host::{HostOptions, HostProcesses};
 use task_folder::ProjectFolders;
 use workspace_git::GitWorkspaces;
@@ -95,7 +96,14 @@ pub(crate) fn agents(config: &Config, places: &Places, project: &Path) -> Arc<dy
         .map(|file| project.join(file))
         .filter(|file| file.exists())
         .collect();
-    Arc::new(Registry::new(config.agents.clone(), &files, unlisted))
+    let mut configured = config.agents.clone();
+    if places.layout.is_some() {
+        // There its own file is what every other tool goes by.
+        for (name, _) in Registry::new(BTreeMap::new(), &files, unlisted).listed() {
+            configured.remove(&name);
+        }
+    }
+    Arc::new(Registry::new(configured, &files, unlisted))
 }
 
 /// What recovers lost sessions.
@@ -132,6 +140,30 @@ pub(crate) fn policy(config: &Config, running_max: Option<u32>, starts_max: u32)
     }
 }
 
+/// What a name of a variable that holds a credential contains. `AUTH` alone would take
+/// `GIT_AUTHOR_NAME` with it.
+const SECRET_WORDS: [&str; 8] = [
+    "_KEY",
+    "APIKEY",
+    "TOKEN",
+    "SECRET",
+    "PASSW",
+    "CREDENTIAL",
+    "_AUTH",
+    "AUTH_",
+];
+
+/// Gates need the user's tools, and run what agents have written: they see everything but what is
+/// a credential by its name.
+fn gate_environment(env: &Environment) -> Vec<(String, String)> {
+    let mut pairs = env.pairs();
+    pairs.retain(|(name, _)| {
+        let name = name.to_ascii_uppercase();
+        !SECRET_WORDS.iter().any(|word| name.contains(word))
+    });
+    pairs
+}
+
 /// What a runner of the project goes by.
 pub(crate) fn runner_config(
     env: &Environment,
@@ -146,6 +178,7 @@ pub(crate) fn runner_config(
         target: config.settings.workspace.target.clone(),
         keep_worktrees: config.settings.workspace.keep,
         gates: config.gates.clone(),
+        gate_environment: gate_environment(env),
         sentinel_directory: places
             .layout
             .map(|layout| Path::new(layout.base()).join("tasks")),
@@ -168,5 +201,54 @@ pub(crate) fn runner_config(
         },
         line_bytes_max: usize::try_from(limits.line_bytes_max).unwrap_or(usize::MAX),
         ..RunnerConfig::new(root, places.run_directory())
+    }
+}
+
+/// Everything that carries a session of the project, in this process.
+pub(crate) fn deps(
+    context: &Context,
+    processes: Arc<dyn Processes>,
+    root: PathBuf,
+    interrupt: Interrupt,
+) -> Result<Deps, Fail> {
+    let config = context.config()?;
+    let clock = context.clock()?;
+    let agents = agents(config, &context.places, &root);
+    for warning in agents.warnings() {
+        context.out.warn(warning);
+    }
+    Ok(Deps {
+        store: context.store()?,
+        clock: Arc::clone(&clock),
+        processes: Arc::clone(&processes),
+        workspaces: context.workspaces(),
+        gates: Arc::new(verify::CommandGates::new(processes, clock)),
+        folders: context.folders(),
+        agents,
+        config: runner_config(&context.env, &context.places, config, root),
+        interrupt,
+        on_launched: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_see_the_tools_and_no_credentials() {
+        let env = Environment::read().unwrap();
+        let directory = env.directory().clone();
+        let pairs: [(&str, &std::ffi::OsStr); 5] = [
+            ("CARGO_HOME", "/c".as_ref()),
+            ("GIT_AUTHOR_NAME", "me".as_ref()),
+            ("OPENAI_API_KEY", "sk-1".as_ref()),
+            ("GITHUB_TOKEN", "ghp".as_ref()),
+            ("SSH_AUTH_SOCK", "/s".as_ref()),
+        ];
+        let seen = gate_environment(&env.with(directory, &pairs));
+        let has = |name: &str| seen.iter().any(|(known, _)| known == name);
+        assert!(has("CARGO_HOME") && has("GIT_AUTHOR_NAME"));
+        assert!(!has("OPENAI_API_KEY") && !has("GITHUB_TOKEN") && !has("SSH_AUTH_SOCK"));
     }
 }

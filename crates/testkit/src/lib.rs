@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod fake_agents;
+pub mod orchestrator_tool;
 pub mod poll;
 pub mod requirements;
 pub mod scripted_model;

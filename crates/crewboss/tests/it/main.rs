@@ -4,13 +4,13 @@
     clippy::disallowed_methods,
     reason = "the program under test is started as a user would"
 )]
-
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad_input;
 mod configuration;
 mod exit_codes;
 mod help;
+mod layouts;
 mod lifecycle;
 mod place;
 mod queue;
