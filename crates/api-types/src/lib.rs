@@ -1,1 +1,48 @@
-//! api-types
+//! The documents that `crewboss --json` prints, and the problems that it reports.
+//!
+//! A command prints one document: an envelope with the schema's name and version, and the fields of
+//! one of the bodies here beside it. Within a version fields are added and never renamed or
+//! removed, so a reader ignores what it does not know. Ids, fences and tokens are text; positions,
+//! versions and counts are integers below 2^53; times are UTC in RFC 3339. What is not known or
+//! does not apply is `null`.
+
+#![warn(missing_docs)]
+
+mod archive;
+mod config;
+mod dependencies;
+mod envelope;
+mod health;
+mod problem;
+mod project;
+mod queue;
+mod session;
+mod task;
+mod work;
+
+#[cfg(test)]
+mod samples;
+
+pub use archive::{
+    ArchiveDocument, ArchiveListDocument, ArchiveRestoreDocument, ArchiveStatsDocument,
+};
+pub use config::{
+    ConfigDocument, ConfigEntry, ConfigInitDocument, ConfigPathDocument, ConfigValueDocument,
+};
+pub use dependencies::{
+    DependencyEdges, DependencyRef, DepsDocument, DepsGraphDocument, DepsValidateDocument,
+};
+pub use envelope::{Body, Document, SCHEMA_VERSION};
+pub use health::{
+    CheckVerdict, DoctorCheck, DoctorDocument, IndexRebuildDocument, IndexStatsDocument,
+    IndexVerifyDocument, SelfTestDocument,
+};
+pub use problem::{ErrorDocument, ProblemCode};
+pub use project::{ImportDocument, ImportedRef, ProjectDocument};
+pub use queue::{
+    CancelDocument, CleanDocument, Counts, RefusedTask, RunDocument, StartedTask, StatusDocument,
+    TimeoutsDocument, WaitDocument,
+};
+pub use session::SessionDocument;
+pub use task::{CheckedTaskDocument, TaskDetailsDocument, TaskDocument, TaskRow};
+pub use work::{DiffDocument, LogsDocument, MergeDocument};

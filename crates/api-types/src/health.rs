@@ -1,0 +1,137 @@
+//! Looking after the installation and the store.
+
+use std::collections::BTreeMap;
+
+use domain::id::TaskId;
+use serde::{Deserialize, Serialize};
+
+use crate::{envelope::schemas, queue::Counts};
+
+/// What came of looking at one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckVerdict {
+    /// It is as it should be.
+    Ok,
+    /// A person should know.
+    Note,
+    /// It has to be mended.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorCheck {
+    /// What.
+    pub check: String,
+    /// How it is.
+    pub verdict: CheckVerdict,
+    /// What was seen, and what to do.
+    pub text: String,
+}
+
+/// What `doctor` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorDocument {
+    /// Whether nothing has to be mended.
+    pub ok: bool,
+    /// Everything that was looked at.
+    #[serde(default)]
+    pub checks: Vec<DoctorCheck>,
+}
+
+/// What `self-test` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelfTestDocument {
+    /// Whether a task went from queue to finish.
+    pub ok: bool,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+/// What `index rebuild` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexRebuildDocument {
+    /// How many tasks there are.
+    pub tasks: u64,
+}
+
+/// What `index stats` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexStatsDocument {
+    /// How many tasks there are.
+    pub total: u64,
+    /// How many of each status.
+    #[serde(default)]
+    pub by_status: Counts,
+    /// How many of each agent.
+    #[serde(default)]
+    pub by_agent: BTreeMap<String, u64>,
+    /// How many of each priority, whose number is text here as every name is.
+    #[serde(default)]
+    pub by_priority: BTreeMap<String, u64>,
+}
+
+/// What `index verify` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexVerifyDocument {
+    /// Whether counters and tasks agree.
+    pub consistent: bool,
+    /// Where they do not.
+    #[serde(default)]
+    pub problems: Vec<String>,
+    /// Tasks that the index file of a layout lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<TaskId>,
+    /// Tasks that it lists and that are not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<TaskId>,
+}
+
+schemas! {
+    DoctorDocument = "doctor";
+    SelfTestDocument = "self_test";
+    IndexRebuildDocument = "index_rebuild";
+    IndexStatsDocument = "index_stats";
+    IndexVerifyDocument = "index_verify";
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::task::TaskStatus;
+
+    use super::*;
+    use crate::samples::{check, task};
+
+    #[test]
+    fn they_can_be_read_back() {
+        let checks = [CheckVerdict::Ok, CheckVerdict::Note, CheckVerdict::Problem].map(|verdict| {
+            DoctorCheck {
+                check: "git".to_owned(),
+                verdict,
+                text: "2.47".to_owned(),
+            }
+        });
+        check(&DoctorDocument {
+            ok: false,
+            checks: checks.into(),
+        });
+        check(&SelfTestDocument {
+            ok: true,
+            duration_ms: 12,
+        });
+        check(&IndexRebuildDocument { tasks: 2 });
+        check(&IndexStatsDocument {
+            total: 2,
+            by_status: [(TaskStatus::Pending, 2)].into(),
+            by_agent: [("a".to_owned(), 2)].into(),
+            by_priority: [("5".to_owned(), 2)].into(),
+        });
+        check(&IndexVerifyDocument {
+            consistent: false,
+            problems: vec!["pending: counted 3, found 2".to_owned()],
+            missing: vec![task().id],
+            extra: vec![],
+        });
+    }
+}

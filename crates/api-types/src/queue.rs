@@ -1,0 +1,160 @@
+//! The queue: what waits, what is started, what ends.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use domain::{
+    agent::AgentName,
+    id::{SessionId, TaskId},
+    task::TaskStatus,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    envelope::schemas,
+    task::{TaskDocument, TaskRow},
+};
+
+/// How many tasks of each status there are, every status named.
+pub type Counts = BTreeMap<TaskStatus, u64>;
+
+/// What `status` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusDocument {
+    /// The project's directory; none where it is not registered yet.
+    pub project: Option<String>,
+    /// What has not ended, and the newest of the rest; oldest first.
+    #[serde(default)]
+    pub tasks: Vec<TaskRow>,
+    /// Of the whole project.
+    pub counts: Counts,
+}
+
+/// What `timeout list` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeoutsDocument {
+    /// The tasks that have a time limit and have not ended.
+    #[serde(default)]
+    pub tasks: Vec<TaskRow>,
+}
+
+/// What `wait` prints at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitDocument {
+    /// The tasks that were waited for.
+    #[serde(default)]
+    pub tasks: Vec<TaskDocument>,
+}
+
+/// What `cancel` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelDocument {
+    /// The tasks that were cancelled.
+    #[serde(default)]
+    pub tasks: Vec<TaskDocument>,
+}
+
+/// What `clean` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CleanDocument {
+    /// The tasks that were deleted.
+    #[serde(default)]
+    pub deleted: Vec<TaskId>,
+    /// Folders that stay, as there is no other copy of what they hold.
+    #[serde(default)]
+    pub kept: Vec<PathBuf>,
+}
+
+/// A task whose runner was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedTask {
+    /// The task.
+    pub id: TaskId,
+    /// Its new session.
+    pub session: SessionId,
+    /// The process of its runner.
+    pub pid: u32,
+    /// The agent.
+    pub agent: AgentName,
+}
+
+/// A task that something could not be done with. Its id is what it is called where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedTask {
+    /// The task.
+    pub id: String,
+    /// Why.
+    pub message: String,
+}
+
+/// What `run` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDocument {
+    /// What was started.
+    #[serde(default)]
+    pub started: Vec<StartedTask>,
+    /// What could not be started.
+    #[serde(default)]
+    pub failed: Vec<RefusedTask>,
+    /// How many run now.
+    pub running: u32,
+}
+
+schemas! {
+    StatusDocument = "status";
+    TimeoutsDocument = "timeouts";
+    WaitDocument = "wait";
+    CancelDocument = "cancel";
+    CleanDocument = "clean";
+    RunDocument = "run";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{check, session, task};
+
+    fn row() -> TaskRow {
+        TaskRow {
+            task: (&task()).into(),
+            blocked_by: vec![(&task()).into()],
+            session: Some(session().id),
+            session_status: Some(session().status),
+            pid: None,
+            branch: Some("crewboss/task_4-x".to_owned()),
+            usage: None,
+        }
+    }
+
+    #[test]
+    fn they_can_be_read_back() {
+        let counts = TaskStatus::ALL.map(|status| (status, 3)).into();
+        check(&StatusDocument {
+            project: Some("/p".to_owned()),
+            tasks: vec![row()],
+            counts,
+        });
+        check(&TimeoutsDocument { tasks: vec![row()] });
+        let tasks = vec![TaskDocument::from(&task())];
+        check(&WaitDocument {
+            tasks: tasks.clone(),
+        });
+        check(&CancelDocument { tasks });
+        check(&CleanDocument {
+            deleted: vec![task().id],
+            kept: vec!["/x".into()],
+        });
+        check(&RunDocument {
+            started: vec![StartedTask {
+                id: task().id,
+                session: session().id,
+                pid: 9,
+                agent: session().agent,
+            }],
+            failed: vec![RefusedTask {
+                id: "task_5".to_owned(),
+                message: "no such program".to_owned(),
+            }],
+            running: 1,
+        });
+    }
+}
