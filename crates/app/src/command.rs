@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::{
     agent::AgentName,
     failure::Failure,
-    gate::GateSpec,
+    gate::{GateResult, GateSpec},
     id::{ProjectId, SessionId, TaskId},
     plan::Policy,
     process::ProcessIdentity,
@@ -291,6 +291,9 @@ pub enum Command {
         agent: Option<AgentName>,
         /// Why it failed; completed where `None`.
         failure: Option<Failure>,
+        /// What the checks said that were run before this.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gates: Vec<GateResult>,
         /// What follows if it failed.
         recovery: RecoveryPolicy,
     },
@@ -427,7 +430,14 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             agent,
             failure,
+            gates,
             recovery,
-        } => verbs::end_external(change, *task, agent.as_ref(), failure.as_ref(), recovery),
+        } => {
+            let end = verbs::ExternalEnd {
+                failure: failure.as_ref(),
+                gates,
+            };
+            verbs::end_external(change, *task, agent.as_ref(), &end, recovery)
+        }
     }
 }

@@ -139,8 +139,13 @@ impl Reconciler {
             why,
         };
         if session.kind == SessionKind::External {
+            // Its agent is not ours to end, but checks of its work may have been left behind.
+            let leftovers = match self.end_processes(session, loss) {
+                Ok(leftovers) => leftovers,
+                Err(left) => return stuck(format!("processes that cannot be ended: {left:?}")),
+            };
             return match self.orphan(session, loss) {
-                Ok(()) => orphaned(session, loss, 0),
+                Ok(()) => orphaned(session, loss, leftovers),
                 Err(error) => stuck(error.to_string()),
             };
         }

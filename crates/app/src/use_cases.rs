@@ -18,7 +18,7 @@ pub(crate) use change::Change;
 pub(crate) use claim::{ClaimTerms, claim_next, claim_task};
 pub(crate) use create_task::create_task;
 pub(crate) use delete_tasks::delete_tasks;
-pub(crate) use external::{attach, detach, end_external};
+pub(crate) use external::{ExternalEnd, attach, detach, end_external};
 pub use import_tasks::IMPORT_BATCH_MAX;
 pub(crate) use import_tasks::import_tasks;
 pub(crate) use register_project::register_project;

@@ -3,6 +3,7 @@
 use domain::{
     agent::AgentName,
     failure::Failure,
+    gate::GateResult,
     id::TaskId,
     process::ProcessIdentity,
     rejection::Rejected,
@@ -13,14 +14,23 @@ use domain::{
 use super::{
     Change,
     claim::{new_session_id, require_ready},
-    session::auto_retry,
+    session::{auto_retry, renew_lease},
 };
 use crate::{
     command::{Output, RecoveryPolicy},
     error::Error,
 };
 
-/// Lets an agent join; one that has joined already gets its session again.
+/// How its holder ends a task.
+#[derive(Debug)]
+pub(crate) struct ExternalEnd<'a> {
+    /// Why it failed; completed where `None`.
+    pub(crate) failure: Option<&'a Failure>,
+    /// What the checks said.
+    pub(crate) gates: &'a [GateResult],
+}
+
+/// Lets an agent join; one that has joined already gets its session again, under a new lease.
 pub(crate) fn attach(
     change: &mut Change<'_>,
     id: TaskId,
@@ -30,9 +40,7 @@ pub(crate) fn attach(
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
     if let Some(session) = held_by(change, &task, agent)? {
-        return Ok(Output::Session {
-            session: Box::new(session),
-        });
+        return renew_lease(change, session.id, session.fence, lease_millis);
     }
     require_ready(change, &task, "attach")?;
     let session_id = new_session_id(change)?;
@@ -85,7 +93,7 @@ pub(crate) fn detach(
             session: session_id,
         },
     )?;
-    finish(change, session, fence, SessionResult::Stopped)?;
+    finish(change, session, fence, SessionResult::Stopped, &[])?;
     if task.sessions().is_empty() {
         let requeue = TaskCommand::Requeue {
             fence: task.fence,
@@ -104,14 +112,14 @@ pub(crate) fn end_external(
     change: &mut Change<'_>,
     id: TaskId,
     agent: Option<&AgentName>,
-    failure: Option<&Failure>,
+    end: &ExternalEnd<'_>,
     recovery: &RecoveryPolicy,
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
     let speaker = holder(change, &task, agent, "end")?.id;
     let sessions = task.sessions().to_vec();
     let fence = task.fence;
-    let (command, result) = match failure {
+    let (command, result) = match end.failure {
         None => (TaskCommand::Complete { fence }, SessionResult::Completed),
         Some(failure) => (
             TaskCommand::Fail {
@@ -126,14 +134,12 @@ pub(crate) fn end_external(
     let task = change.change_task(task, &command)?;
     for session in sessions {
         let session = change.session(session)?;
-        let spoke = session.id == speaker;
-        let end = if spoke {
-            result.clone()
-        } else {
-            SessionResult::Stopped
-        };
         let own_fence = session.fence;
-        finish(change, session, own_fence, end)?;
+        if session.id == speaker {
+            finish(change, session, own_fence, result.clone(), end.gates)?;
+        } else {
+            finish(change, session, own_fence, SessionResult::Stopped, &[])?;
+        }
     }
     auto_retry(change, task.clone(), recovery)?;
     let task = change.task(task.id)?;
@@ -148,8 +154,12 @@ fn finish(
     session: Session,
     fence: u64,
     result: SessionResult,
+    gates: &[GateResult],
 ) -> Result<(), Error> {
-    let outcome = Box::new(Outcome::bare(result, change.now().wall));
+    let outcome = Box::new(Outcome {
+        gates: gates.to_vec(),
+        ..Outcome::bare(result, change.now().wall)
+    });
     change.change_session(session, fence, &SessionCommand::Finish { outcome })?;
     Ok(())
 }

@@ -48,6 +48,7 @@ fn end(
             task,
             agent: name.map(agent),
             failure,
+            gates: vec![],
             recovery: RecoveryPolicy::default(),
         })
         .map(|output| super::world::task_of(output).status())
@@ -67,8 +68,10 @@ pub fn one_agent_holds_an_exclusive_task(make: Make) {
     let world = World::new(make);
     let task = world.create(outside(TaskMode::Exclusive));
     let first = attach(&world, task.id, "ann").expect("it is free");
+    world.clock.advance(1);
     let again = attach(&world, task.id, "ann").expect("the same session");
-    assert_eq!(first, again);
+    assert_eq!((first.id, first.fence), (again.id, again.fence));
+    assert!(again.lease_until.millis > first.lease_until.millis);
     assert!(matches!(
         attach(&world, task.id, "bea"),
         Err(Error::Rejected(_))

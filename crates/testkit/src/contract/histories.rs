@@ -188,6 +188,7 @@ impl Known {
                 task: self.task(n)?,
                 agent: None,
                 failure: None,
+                gates: vec![],
                 recovery,
             },
             Step::Advance(_) | Step::SetWall(_) | Step::Reboot(_) => return None,
