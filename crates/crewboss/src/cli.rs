@@ -29,6 +29,7 @@ mod wait;
 
 use std::{ffi::OsString, path::PathBuf};
 
+use api_types::{ErrorDocument, ProblemCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -147,28 +148,40 @@ enum Verb {
 
 /// Parses a command line and carries it out.
 pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
+    let wants_json = wants_json(&arguments);
     let cli = match Cli::try_parse_from(start::keep_dashed_prompts(arguments)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, wants_json),
     };
-    match carry_out(cli) {
+    let global = &cli.global;
+    let env = Environment::read()
+        .map_err(|error| Fail::io("the current folder cannot be used", &error));
+    let known = env.as_ref().ok().cloned().unwrap_or_default();
+    let out = Output::new(&known, global.json, global.debug, global.no_color);
+    match env.and_then(|env| carry_out(cli, env, out.clone())) {
         Ok(exit) => exit,
         Err(fail) => {
-            eprint(&fail.render());
+            out.fail(&fail);
             fail.exit
         }
     }
 }
 
-fn carry_out(cli: Cli) -> Outcome {
-    let mut env = Environment::read()
-        .map_err(|error| Fail::io("the current folder cannot be used", &error))?;
+/// Whether one document is wanted on standard output, as far as a command line that may be wrong
+/// can say.
+fn wants_json(arguments: &[OsString]) -> bool {
+    arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json")
+}
+
+fn carry_out(cli: Cli, mut env: Environment, out: Output) -> Outcome {
     if let Some(layout) = &cli.global.layout {
         let directory = env.directory().clone();
         env = env.with(directory, &[(crate::layout::VARIABLE, layout.as_ref())]);
     }
     let global = cli.global;
-    let out = Output::new(&env, global.json, global.debug, global.no_color);
     let Some(verb) = cli.verb else {
         let help = <Cli as clap::CommandFactory>::command().render_help();
         out.raw(help.to_string().as_bytes())?;
@@ -223,10 +236,23 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
 }
 
 /// Help and version go to stdout and are no error; everything else is a wrong command line.
-fn usage(error: &clap::Error) -> Exit {
+fn usage(error: &clap::Error, wants_json: bool) -> Exit {
     use std::io::Write as _;
     if error.use_stderr() {
-        eprint(&error.render().to_string());
+        let text = error.render().to_string();
+        drop(std::io::stderr().lock().write_all(text.as_bytes()));
+        if wants_json {
+            let first = text.lines().next().unwrap_or_default();
+            let message = first.strip_prefix("error: ").unwrap_or(first);
+            let env = Environment::default();
+            let out = Output::new(&env, true, false, true);
+            let problem = ErrorDocument {
+                details: Some(text.clone()),
+                ..ErrorDocument::new(ProblemCode::Invalid, message)
+            };
+            // Whoever does not read it has the exit code.
+            drop(out.print(&problem));
+        }
         return Exit::Usage;
     }
     drop(
@@ -235,11 +261,6 @@ fn usage(error: &clap::Error) -> Exit {
             .write_all(error.render().to_string().as_bytes()),
     );
     Exit::Ok
-}
-
-fn eprint(text: &str) {
-    use std::io::Write as _;
-    drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
 /// A question to a person, answered `y` or not. Where nobody can answer, that is an error.

@@ -2,6 +2,9 @@
 
 use std::{error::Error as StdError, fmt::Write as _, io};
 
+use api_types::{ErrorDocument, ProblemCode};
+use domain::failure::Failure;
+
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -41,14 +44,29 @@ impl Exit {
         (Self::Timeout, "the time to wait is over"),
         (Self::Interrupted, "interrupted by Ctrl+C"),
     ];
+
+    /// What a command is told to have met that ends so and does not say it better.
+    fn problem(self) -> ProblemCode {
+        match self {
+            Self::Ok | Self::Failed => ProblemCode::Failed,
+            Self::Usage => ProblemCode::Invalid,
+            Self::NotFound => ProblemCode::NotFound,
+            Self::Conflict => ProblemCode::Rejected,
+            Self::Unavailable => ProblemCode::Unavailable,
+            Self::Timeout => ProblemCode::Timeout,
+            Self::Interrupted => ProblemCode::Interrupted,
+        }
+    }
 }
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(crate) struct Fail {
     pub(crate) exit: Exit,
+    code: ProblemCode,
     message: String,
     causes: Vec<String>,
+    details: Option<String>,
     hint: Option<String>,
 }
 
@@ -59,8 +77,10 @@ impl Fail {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
+            code: exit.problem(),
             message: message.into(),
             causes: Vec::new(),
+            details: None,
             hint: None,
         }
     }
@@ -99,7 +119,27 @@ impl Fail {
         self
     }
 
-    /// `error: …`, `caused by: …`, `hint: …`; nothing where the reader has gone.
+    /// A gate that did not pass, with its last lines.
+    pub(crate) fn gate(failure: &Failure) -> Self {
+        Self {
+            code: ProblemCode::GateFailed,
+            details: failure.details.clone().filter(|text| !text.is_empty()),
+            ..Self::new(Exit::Failed, failure.message.clone())
+        }
+    }
+
+    /// For programs; nothing where the reader has gone.
+    pub(crate) fn document(&self) -> Option<ErrorDocument> {
+        (!self.message.is_empty()).then(|| ErrorDocument {
+            causes: self.causes.clone(),
+            details: self.details.clone(),
+            hint: self.hint.clone(),
+            ..ErrorDocument::new(self.code, self.message.clone())
+        })
+    }
+
+    /// `error: …`, `caused by: …`, details as they are, `hint: …`; nothing where the reader has
+    /// gone.
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         if self.message.is_empty() {
@@ -109,6 +149,9 @@ impl Fail {
         for cause in &self.causes {
             let _ = writeln!(text, "caused by: {cause}");
         }
+        if let Some(details) = &self.details {
+            let _ = writeln!(text, "{}", details.trim_end());
+        }
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "hint: {hint}");
         }
@@ -116,21 +159,32 @@ impl Fail {
     }
 }
 
+/// The table of problems decides.
+fn exit_of(code: ProblemCode) -> Exit {
+    let number = code.exit_code();
+    let known = Exit::TABLE.iter().find(|(exit, _)| *exit as u8 == number);
+    known.map_or(Exit::Failed, |(exit, _)| *exit)
+}
+
 impl From<app::error::Error> for Fail {
     fn from(error: app::error::Error) -> Self {
         use app::error::Error as E;
-        let exit = match &error {
-            E::NotFound { .. } => Exit::NotFound,
-            E::Ambiguous { .. } | E::Invalid { .. } => Exit::Usage,
-            E::Rejected(_)
-            | E::Exists { .. }
-            | E::Conflict { .. }
-            | E::FenceLost { .. }
-            | E::Limit { .. } => Exit::Conflict,
-            E::Unavailable { .. } => Exit::Unavailable,
-            E::Corrupt { .. } => Exit::Failed,
+        let code = match &error {
+            E::NotFound { .. } => ProblemCode::NotFound,
+            E::Ambiguous { .. } => ProblemCode::Ambiguous,
+            E::Invalid { .. } => ProblemCode::Invalid,
+            E::Rejected(_) => ProblemCode::Rejected,
+            E::Exists { .. } => ProblemCode::Exists,
+            E::Conflict { .. } => ProblemCode::Conflict,
+            E::FenceLost { .. } => ProblemCode::FenceLost,
+            E::Limit { .. } => ProblemCode::Limit,
+            E::Unavailable { .. } => ProblemCode::Unavailable,
+            E::Corrupt { .. } => ProblemCode::Corrupt,
         };
-        let fail = Self::new(exit, error.to_string());
+        let fail = Self {
+            code,
+            ..Self::new(exit_of(code), error.to_string())
+        };
         match error {
             E::NotFound { what, .. } if what.to_lowercase().contains("task") => {
                 fail.hint("`crewboss status` lists the tasks of this project")
@@ -191,6 +245,31 @@ mod tests {
             "error: cannot write x\ncaused by: no space left on device\nhint: free some space\n"
         );
         assert_eq!(Fail::closed().render(), "");
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_table_of_problems() {
+        for code in ProblemCode::ALL {
+            assert_eq!(exit_of(*code) as u8, code.exit_code(), "{code}");
+        }
+        for (exit, _) in Exit::TABLE.iter().filter(|(exit, _)| *exit != Exit::Ok) {
+            assert_eq!(exit.problem().exit_code(), *exit as u8);
+        }
+    }
+
+    #[test]
+    fn a_program_reads_the_same_as_a_person() {
+        let cause = io::Error::other("no space left on device");
+        let document = Fail::io("cannot write x", &cause)
+            .hint("free some space")
+            .document();
+        let document = document.unwrap();
+        assert_eq!(
+            (document.code, document.exit_code),
+            (ProblemCode::Unavailable, 5)
+        );
+        assert_eq!(document.causes, ["no space left on device"]);
+        assert_eq!(Fail::closed().document(), None);
     }
 
     #[test]

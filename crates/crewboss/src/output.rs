@@ -3,8 +3,13 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use api_types::{Body, Document, SCHEMA_VERSION};
 use serde::Serialize;
 
 use crate::{environment::Environment, fail::Fail};
@@ -43,9 +48,6 @@ impl Level {
     }
 }
 
-/// The version of every JSON document's schema.
-const SCHEMA_VERSION: u32 = 1;
-
 /// The two streams, and what the reader of the first can show.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
@@ -59,6 +61,8 @@ pub(crate) struct Output {
     pub(crate) unicode: bool,
     /// Whether data goes nowhere.
     muted: bool,
+    /// Whether a document was printed: there is one for each command.
+    has_document: Arc<AtomicBool>,
     level: Level,
 }
 
@@ -76,6 +80,7 @@ impl Output {
             color: terminal && !plain,
             unicode: is_unicode(env),
             muted: false,
+            has_document: Arc::default(),
             level: if debug { Level::Debug } else { level },
         }
     }
@@ -112,25 +117,29 @@ impl Output {
         })
     }
 
-    /// Prints the one document of a command: `schema`, `schema_version`, then `body`'s fields.
-    pub(crate) fn document(&self, schema: &str, body: &impl Serialize) -> Result<(), Fail> {
-        #[derive(Serialize)]
-        struct Document<'a, T> {
-            schema: String,
-            schema_version: u32,
-            #[serde(flatten)]
-            body: &'a T,
-        }
+    /// Prints the one document of a command under `--json`: `schema`, `schema_version`, then the
+    /// body's fields.
+    pub(crate) fn print(&self, body: &impl Body) -> Result<(), Fail> {
         if !self.json {
             return Ok(());
         }
-        let schema = format!("crewboss.{schema}");
-        let document = Document {
-            schema,
+        self.written(&Document::new(body))
+    }
+
+    /// The same for a body that has no type of its own.
+    pub(crate) fn document(&self, schema: &str, body: &impl Serialize) -> Result<(), Fail> {
+        if !self.json {
+            return Ok(());
+        }
+        self.written(&Document {
+            schema: format!("crewboss.{schema}"),
             schema_version: SCHEMA_VERSION,
             body,
-        };
-        let mut text = serde_json::to_vec_pretty(&document).map_err(|error| {
+        })
+    }
+
+    fn written(&self, document: &impl Serialize) -> Result<(), Fail> {
+        let mut text = serde_json::to_vec_pretty(document).map_err(|error| {
             Fail::caused(
                 crate::fail::Exit::Failed,
                 "cannot write the answer as JSON",
@@ -138,7 +147,20 @@ impl Output {
             )
         })?;
         text.push(b'\n');
+        self.has_document.store(true, Ordering::Relaxed);
         self.raw(&text)
+    }
+
+    /// Says why a command failed: on stderr for people, and as its document where it has printed
+    /// none.
+    pub(crate) fn fail(&self, fail: &Fail) {
+        drop(write!(io::stderr().lock(), "{}", fail.render()));
+        if let Some(document) = fail.document()
+            && !self.has_document.load(Ordering::Relaxed)
+        {
+            // Whoever does not read it has the exit code.
+            drop(self.print(&document));
+        }
     }
 
     /// Says something to the person, not to the pipe. A closed stderr is no reason to stop.

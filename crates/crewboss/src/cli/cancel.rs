@@ -1,7 +1,7 @@
 //! `cancel`: end tasks and everything that they started.
 
+use api_types::CancelDocument;
 use domain::{session::StopReason, task::TaskStatus};
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -37,9 +37,7 @@ impl Args {
                 Err(fail) => refused.push(fail),
             }
         }
-        context
-            .out
-            .document("cancel", &json!({ "tasks": cancelled }))?;
+        context.out.print(&CancelDocument { tasks: cancelled })?;
         match refused.pop() {
             None => Ok(Exit::Ok),
             Some(last) => {

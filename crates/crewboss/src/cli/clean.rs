@@ -1,11 +1,11 @@
 //! `clean`: delete tasks that have ended.
 
+use api_types::CleanDocument;
 use app::command::{Command, Output};
 use domain::{
     id::TaskId,
     task::{Task, TaskStatus},
 };
-use serde_json::json;
 
 use crate::{
     context::{Context, unexpected},
@@ -36,9 +36,10 @@ impl Args {
             context
                 .out
                 .line(format_args!("No tasks found matching filter: {word}"))?;
-            context
-                .out
-                .document("clean", &json!({ "deleted": [], "kept": [] }))?;
+            context.out.print(&CleanDocument {
+                deleted: vec![],
+                kept: vec![],
+            })?;
             return Ok(Exit::Ok);
         }
         if tasks.len() > UNASKED_MAX && !self.yes && !agreed(context, &tasks)? {
@@ -131,14 +132,9 @@ fn delete(context: &Context, word: &str, tasks: &[Task]) -> Outcome {
             folder.display()
         ));
     }
-    context
-        .out
-        .document("clean", &json!({ "deleted": deleted, "kept": kept }))?;
-    Ok(if deleted.len() == tasks.len() {
-        Exit::Ok
-    } else {
-        Exit::Failed
-    })
+    let is_whole = deleted.len() == tasks.len();
+    context.out.print(&CleanDocument { deleted, kept })?;
+    Ok(if is_whole { Exit::Ok } else { Exit::Failed })
 }
 
 fn report(context: &Context, word: &str, deleted: &[TaskId]) -> Result<(), Fail> {

@@ -1,8 +1,11 @@
 //! `config`: look at the configuration, or change it.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use serde_json::{Map, Value, json};
+use api_types::{
+    ConfigDocument, ConfigEntry, ConfigInitDocument, ConfigPathDocument, ConfigValueDocument,
+};
+use serde_json::Value;
 
 use crate::{
     config::{KEYS, Raw, commented_default, find_key, replace, set_value},
@@ -110,9 +113,7 @@ fn init(context: &Context, file: &WhichFile, yes: bool) -> Outcome {
     context
         .out
         .line(format_args!("Created default configuration at {shown}"))?;
-    context
-        .out
-        .document("config_init", &json!({ "file": path }))?;
+    context.out.print(&ConfigInitDocument { file: path })?;
     Ok(Exit::Ok)
 }
 
@@ -128,7 +129,7 @@ fn as_json(value: Option<Raw>) -> Value {
 fn show(context: &Context) -> Outcome {
     let config = context.config()?;
     let out = &context.out;
-    let mut values = Map::new();
+    let mut values = BTreeMap::new();
     out.line("Current Configuration:")?;
     for key in KEYS {
         let value = config.settings.value(key.name);
@@ -139,10 +140,13 @@ fn show(context: &Context) -> Outcome {
         out.line(format_args!("  {}: {text}  ({origin})", key.name))?;
         values.insert(
             key.name.to_owned(),
-            json!({ "value": as_json(value), "origin": origin }),
+            ConfigEntry {
+                value: as_json(value),
+                origin,
+            },
         );
     }
-    let mut agents = Map::new();
+    let mut agents = BTreeMap::new();
     for (name, agent) in &config.agents {
         let origin = config.origin(&format!("agents.{name}")).to_string();
         let driver = serde_json::to_value(agent.driver).unwrap_or_default();
@@ -153,7 +157,10 @@ fn show(context: &Context) -> Outcome {
         ))?;
         agents.insert(
             name.to_string(),
-            json!({ "value": masked(agent), "origin": origin }),
+            ConfigEntry {
+                value: masked(agent),
+                origin,
+            },
         );
     }
     let mut gates = Vec::new();
@@ -168,10 +175,17 @@ fn show(context: &Context) -> Outcome {
             gate.name,
             line.unwrap_or_default()
         ))?;
-        gates.push(json!({ "value": gate, "origin": origin }));
+        gates.push(ConfigEntry {
+            value: serde_json::to_value(gate).unwrap_or_default(),
+            origin,
+        });
     }
-    let body = json!({ "files": config.files, "values": values, "agents": agents, "gates": gates });
-    out.document("config", &body)?;
+    out.print(&ConfigDocument {
+        files: config.files.clone(),
+        values,
+        agents,
+        gates,
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -195,8 +209,12 @@ fn get(context: &Context, name: &str) -> Outcome {
     };
     context.out.line(text)?;
     let origin = config.origin(key.name).to_string();
-    let body = json!({ "key": key.name, "value": as_json(value), "origin": origin });
-    context.out.document("config_value", &body)?;
+    context.out.print(&ConfigValueDocument {
+        key: key.name.to_owned(),
+        value: as_json(value),
+        origin: Some(origin),
+        file: None,
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -211,8 +229,12 @@ fn set(context: &Context, file: &WhichFile, key: &str, value: &str) -> Outcome {
     context
         .out
         .line(format_args!("Configuration saved to {}", path.display()))?;
-    let body = json!({ "key": key, "value": as_json(Some(written)), "file": path });
-    context.out.document("config_value", &body)?;
+    context.out.print(&ConfigValueDocument {
+        key: key.to_owned(),
+        value: as_json(Some(written)),
+        origin: None,
+        file: Some(path),
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -221,10 +243,12 @@ fn path(context: &Context) -> Outcome {
     let (user, project) = (places.user_config.clone(), places.project_config());
     context.out.line(user.display())?;
     context.out.line(project.display())?;
-    let body = json!({
-        "user": user, "project": project, "store": places.store_file(), "state": places.state,
-    });
-    context.out.document("config_path", &body)?;
+    context.out.print(&ConfigPathDocument {
+        user,
+        project,
+        store: places.store_file(),
+        state: places.state.clone(),
+    })?;
     Ok(Exit::Ok)
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use api_types::{
+    DependencyEdges, DependencyRef, DepsDocument, DepsGraphDocument, DepsValidateDocument,
+};
 use domain::{
     graph::find_cycle,
     id::TaskId,
     task::{Task, TaskStatus},
 };
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -50,16 +52,17 @@ fn show(context: &Context, name: &str) -> Outcome {
     context.reconcile()?;
     let details = context.details(id)?;
     let out = &context.out;
-    let listed: Vec<_> = details
-        .dependencies
-        .iter()
-        .map(|task| json!({ "id": task.id, "status": task.status() }))
-        .collect();
     let status = details.view.task.status();
-    let body = json!({
-        "task": id, "status": status, "dependencies": listed, "dependants": details.dependants,
-    });
-    out.document("deps", &body)?;
+    out.print(&DepsDocument {
+        task: id,
+        status,
+        dependencies: details
+            .dependencies
+            .iter()
+            .map(DependencyRef::from)
+            .collect(),
+        dependants: details.dependants.clone(),
+    })?;
     out.line(format_args!("Task: {id}"))?;
     out.line(format_args!("Status: {}", status.as_str()))?;
     if details.dependencies.is_empty() {
@@ -108,11 +111,14 @@ fn graph(context: &Context) -> Outcome {
         .iter()
         .filter(|task| !task.spec.depends_on.is_empty())
         .collect();
-    let edges: Vec<_> = linked
-        .iter()
-        .map(|task| json!({ "id": task.id, "status": task.status(), "depends_on": task.spec.depends_on }))
-        .collect();
-    out.document("deps_graph", &json!({ "tasks": edges }))?;
+    let edges = linked.iter().map(|task| DependencyEdges {
+        id: task.id,
+        status: task.status(),
+        depends_on: task.spec.depends_on.clone(),
+    });
+    out.print(&DepsGraphDocument {
+        tasks: edges.collect(),
+    })?;
     if linked.is_empty() {
         out.line("No tasks with dependencies found")?;
         return Ok(Exit::Ok);
@@ -142,10 +148,10 @@ fn validate(context: &Context) -> Outcome {
         .collect();
     let cycle = find_cycle(&edges);
     let out = &context.out;
-    out.document(
-        "deps_validate",
-        &json!({ "valid": cycle.is_none(), "cycle": cycle }),
-    )?;
+    out.print(&DepsValidateDocument {
+        valid: cycle.is_none(),
+        cycle: cycle.clone(),
+    })?;
     match cycle {
         None => {
             let sign = Symbol::Check.text(out.unicode);

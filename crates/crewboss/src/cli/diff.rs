@@ -1,11 +1,11 @@
 //! `diff`: what a task changed.
 
+use api_types::DiffDocument;
 use domain::{
     id::TaskId,
     session::Session,
     workspace::{ChangedFile, CommitId},
 };
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -38,13 +38,17 @@ impl Args {
         let diff = context
             .workspaces()
             .diff(std::path::Path::new(&root), &base, &tip, max)?;
-        let body = json!({
-            "task": id, "session": session.id, "base": base, "tip": tip, "files": diff.files,
-            "patch": (!self.stat).then(|| String::from_utf8_lossy(&diff.patch)),
-            "truncated": diff.truncated && !self.stat,
-        });
-        context.out.document("diff", &body)?;
         if context.out.json {
+            let patch = String::from_utf8_lossy(&diff.patch).into_owned();
+            context.out.print(&DiffDocument {
+                task: id,
+                session: session.id,
+                base,
+                tip,
+                files: diff.files,
+                patch: (!self.stat).then_some(patch),
+                truncated: diff.truncated && !self.stat,
+            })?;
             return Ok(Exit::Ok);
         }
         if self.stat {

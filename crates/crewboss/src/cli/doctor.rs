@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use api_types::{CheckVerdict, DoctorCheck, DoctorDocument};
 use app::ports::{agents::AgentSource, processes::Containment};
 use domain::agent::{AgentName, DriverKind};
-use serde_json::{Value, json};
 
 use crate::{
     context::Context,
@@ -84,22 +84,23 @@ impl Args {
 
 fn report(context: &Context, checks: &[Check]) -> Outcome {
     let out = &context.out;
-    let documents: Vec<Value> = checks
-        .iter()
-        .map(|check| {
-            let verdict = match check.verdict {
-                Verdict::Good => "ok",
-                Verdict::Note => "note",
-                Verdict::Bad => "problem",
-            };
-            json!({ "check": check.name, "verdict": verdict, "text": check.text })
-        })
-        .collect();
+    let documents = checks.iter().map(|check| DoctorCheck {
+        check: check.name.to_owned(),
+        verdict: match check.verdict {
+            Verdict::Good => CheckVerdict::Ok,
+            Verdict::Note => CheckVerdict::Note,
+            Verdict::Bad => CheckVerdict::Problem,
+        },
+        text: check.text.clone(),
+    });
     let failed = checks
         .iter()
         .filter(|check| check.verdict == Verdict::Bad)
         .count();
-    out.document("doctor", &json!({ "ok": failed == 0, "checks": documents }))?;
+    out.print(&DoctorDocument {
+        ok: failed == 0,
+        checks: documents.collect(),
+    })?;
     for check in checks {
         let symbol = match check.verdict {
             Verdict::Good => Symbol::Check,
@@ -333,7 +334,7 @@ fn provider(context: &Context, model: Option<&str>) -> Check {
         .unwrap_or_else(|| home.join(".config"));
     let object = |path: PathBuf| {
         let text = fs::read_to_string(path).ok()?;
-        serde_json::from_str::<serde_json::Map<String, Value>>(&text).ok()
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).ok()
     };
     let logins: Vec<String> = object(data.join("opencode/auth.json"))
         .map(|auth| auth.keys().cloned().collect())

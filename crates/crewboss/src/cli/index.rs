@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use api_types::{IndexRebuildDocument, IndexStatsDocument, IndexVerifyDocument};
 use app::query::Counts;
 use domain::task::{Task, TaskStatus};
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -58,7 +58,9 @@ fn rebuild(context: &Context) -> Outcome {
         "{sign} Index rebuilt with {} tasks",
         tasks.len()
     ))?;
-    out.document("index_rebuild", &json!({ "tasks": tasks.len() }))?;
+    out.print(&IndexRebuildDocument {
+        tasks: tasks.len() as u64,
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -94,11 +96,13 @@ fn stats(context: &Context) -> Outcome {
     for (priority, number) in priorities.iter().rev() {
         out.line(format_args!("  Priority {priority}: {number}"))?;
     }
-    let body = json!({
-        "total": tasks.len(), "by_status": document::counts(&counts), "by_agent": agents,
-        "by_priority": priorities,
-    });
-    out.document("index_stats", &body)?;
+    let named = |(priority, number): (u8, u64)| (priority.to_string(), number);
+    out.print(&IndexStatsDocument {
+        total: tasks.len() as u64,
+        by_status: document::counts(&counts),
+        by_agent: agents,
+        by_priority: priorities.into_iter().map(named).collect(),
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -113,10 +117,12 @@ fn verify(context: &Context) -> Outcome {
         drift = differences(context)?;
     }
     let out = &context.out;
-    out.document(
-        "index_verify",
-        &json!({ "consistent": drift.is_empty(), "problems": drift }),
-    )?;
+    out.print(&IndexVerifyDocument {
+        consistent: drift.is_empty(),
+        problems: drift.clone(),
+        missing: vec![],
+        extra: vec![],
+    })?;
     if drift.is_empty() {
         out.line(format_args!(
             "{} Index is consistent",

@@ -2,14 +2,13 @@
 
 use std::{fmt::Write as _, fs, io::IsTerminal as _, path::Path};
 
-use serde_json::json;
-
 use crate::{
     config::{commented_default, replace, set_value},
     context::Context,
     fail::{Exit, Fail, Outcome},
     workplace,
 };
+use api_types::ProjectDocument;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -50,10 +49,11 @@ impl Args {
         if out.terminal {
             out.say("hint: `crewboss start coder \"what is to be done\"`, then `crewboss run`");
         }
-        out.document(
-            "project",
-            &json!({ "id": project.id, "root": project.root, "written": written }),
-        )?;
+        out.print(&ProjectDocument {
+            id: project.id,
+            root: project.root,
+            written,
+        })?;
         Ok(Exit::Ok)
     }
 }

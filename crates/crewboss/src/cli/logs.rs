@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use api_types::LogsDocument;
 use domain::{id::TaskId, session::Session};
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -87,9 +87,12 @@ fn document(
         all.extend(bytes);
     }
     let text = String::from_utf8_lossy(&all);
-    let lines: Vec<&str> = text.lines().collect();
-    let body = json!({ "task": id, "session": session.id, "file": path, "lines": lines });
-    context.out.document("logs", &body)?;
+    context.out.print(&LogsDocument {
+        task: id,
+        session: Some(session.id),
+        file: Some(path.to_owned()),
+        lines: text.lines().map(str::to_owned).collect(),
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -98,9 +101,12 @@ fn newest(context: &Context, id: TaskId) -> Result<Option<Session>, Fail> {
 }
 
 fn none_yet(context: &Context, id: TaskId) -> Outcome {
-    context
-        .out
-        .document("logs", &json!({ "task": id, "session": null, "lines": [] }))?;
+    context.out.print(&LogsDocument {
+        task: id,
+        session: None,
+        file: None,
+        lines: vec![],
+    })?;
     Err(Fail::new(
         Exit::NotFound,
         format!("Task {id} has not been started: there is no log yet"),

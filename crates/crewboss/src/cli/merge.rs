@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use api_types::MergeDocument;
 use domain::task::TaskStatus;
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -64,11 +64,15 @@ impl Args {
         if let Some(checkout) = &merged.updated {
             out.line(format_args!("Updated {}.", checkout.display()))?;
         }
-        let body = json!({
-            "task": id, "branch": branch, "target": merged.target, "commit": merged.commit,
-            "already": merged.already, "updated": merged.updated, "files": merged.files,
-        });
-        out.document("merge", &body)?;
+        out.print(&MergeDocument {
+            task: id,
+            branch,
+            target: merged.target,
+            commit: merged.commit,
+            already: merged.already,
+            updated: merged.updated,
+            files: merged.files,
+        })?;
         Ok(Exit::Ok)
     }
 }

@@ -66,7 +66,7 @@ impl Args {
         if task.limits.auto_retry {
             out.line("Auto-retry enabled - will automatically retry on future failures")?;
         }
-        out.document("task", &document::task(&task))?;
+        out.print(&document::task(&task))?;
         if !self.run {
             if out.terminal {
                 out.say(format_args!("hint: `crewboss run {new}` starts it"));

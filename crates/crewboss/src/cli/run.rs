@@ -1,7 +1,7 @@
 //! `run`: start waiting tasks.
 
+use api_types::{RefusedTask, RunDocument, StartedTask};
 use domain::{id::TaskId, project::Project, task::TaskStatus};
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -53,9 +53,11 @@ impl Args {
         let ids = context.resolve_all(&self.tasks)?;
         let Some(project) = context.known_project()? else {
             context.out.line("No pending tasks.")?;
-            context
-                .out
-                .document("run", &json!({ "started": [], "running": 0 }))?;
+            context.out.print(&RunDocument {
+                started: vec![],
+                failed: vec![],
+                running: 0,
+            })?;
             return Ok(Exit::Ok);
         };
         let recovered = context.reconcile()?;
@@ -106,6 +108,24 @@ fn start(
     Ok(all)
 }
 
+fn document(launches: &Launches) -> RunDocument {
+    let started = launches.started.iter().map(|one| StartedTask {
+        id: one.task.id,
+        session: one.session.id,
+        pid: one.runner.pid,
+        agent: one.task.spec.agent.clone(),
+    });
+    let failed = launches.failed.iter().map(|(id, why)| RefusedTask {
+        id: id.to_string(),
+        message: why.clone(),
+    });
+    RunDocument {
+        started: started.collect(),
+        failed: failed.collect(),
+        running: launches.running,
+    }
+}
+
 fn report(
     context: &Context,
     project: &Project,
@@ -114,16 +134,7 @@ fn report(
     parallel: Option<u32>,
 ) -> Result<(), Fail> {
     let out = &context.out;
-    let started: Vec<_> = launches.started.iter().map(|one| json!({
-        "id": one.task.id, "session": one.session.id, "pid": one.runner.pid, "agent": one.task.spec.agent,
-    })).collect();
-    let failed: Vec<_> = launches
-        .failed
-        .iter()
-        .map(|(id, why)| json!({ "id": id, "message": why }))
-        .collect();
-    let body = json!({ "started": started, "failed": failed, "running": launches.running });
-    out.document("run", &body)?;
+    out.print(&document(launches))?;
     announce_retries(context, &launches.started)?;
     match parallel {
         Some(max) => report_parallel(context, project, launches, max)?,

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use domain::id::SessionId;
-use runner::{Deps, Interrupt, RunnerExit};
+use runner::{Interrupt, RunnerExit};
 
 use crate::{
     context::Context,
@@ -34,24 +34,7 @@ impl Args {
             .map_err(|error| Fail::io("the runner cannot listen to signals", &error))?;
         let session = context.session(self.session)?;
         let root = PathBuf::from(context.root_of(session.project)?);
-        let config = context.config()?;
-        let clock = context.clock()?;
-        let agents = wiring::agents(config, &context.places, &root);
-        for warning in agents.warnings() {
-            context.out.warn(warning);
-        }
-        let deps = Deps {
-            store: context.store()?,
-            clock: Arc::clone(&clock),
-            processes: Arc::clone(&processes),
-            workspaces: context.workspaces(),
-            gates: Arc::new(verify::CommandGates::new(processes, clock)),
-            folders: context.folders(),
-            agents,
-            config: wiring::runner_config(&context.env, &context.places, config, root),
-            interrupt,
-            on_launched: None,
-        };
+        let deps = wiring::deps(context, processes, root, interrupt)?;
         let exit = runner::run(deps, self.session, self.fence);
         crate::layout::show_after(context, &session);
         match exit {

@@ -2,9 +2,9 @@
 
 use std::{ffi::OsStr, fs, path::Path};
 
+use api_types::SelfTestDocument;
 use clap::Parser as _;
 use domain::task::TaskStatus;
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -38,8 +38,10 @@ impl Args {
         let began = clock.now();
         let said = examine(&context, folder.path());
         let millis = clock.now().millis_since(&began.moment).unwrap_or(0);
-        let body = json!({ "ok": said.is_ok(), "duration_ms": millis });
-        out.document("self_test", &body)?;
+        out.print(&SelfTestDocument {
+            ok: said.is_ok(),
+            duration_ms: millis,
+        })?;
         match said {
             Ok(()) => {
                 let (sign, time) = (Symbol::Check.text(out.unicode), duration::of_millis(millis));

@@ -24,7 +24,7 @@ pub(super) fn show(context: &Context, name: &str) -> Outcome {
     let id = context.resolve(name)?;
     context.reconcile()?;
     let details = context.details(id)?;
-    context.out.document("task", &document::details(&details))?;
+    context.out.print(&document::details(&details))?;
     let folder = context
         .places
         .project_folder()

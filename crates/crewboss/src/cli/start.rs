@@ -157,7 +157,7 @@ impl Args {
             ));
         }
         report(context, &task, &settings.run.task_limits())?;
-        context.out.document("task", &document::task(&task))?;
+        context.out.print(&document::task(&task))?;
         Ok(Exit::Ok)
     }
 

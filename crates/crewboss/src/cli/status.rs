@@ -2,8 +2,8 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
+use api_types::StatusDocument;
 use domain::{project::Project, task::TaskStatus};
-use serde_json::{Value, json};
 
 use crate::{
     context::Context,
@@ -87,20 +87,23 @@ impl Args {
 fn print(context: &Context) -> Result<(), Fail> {
     let out = &context.out;
     let Some(project) = context.known_project()? else {
-        out.document(
-            "status",
-            &json!({ "tasks": [], "counts": document::counts(&app::query::Counts::default()) }),
-        )?;
+        out.print(&StatusDocument {
+            project: None,
+            tasks: vec![],
+            counts: document::counts(&app::query::Counts::default()),
+        })?;
         return out.line("No tasks found");
     };
     let limit = usize::try_from(context.config()?.settings.limits.status_tasks).unwrap_or(50);
     let (tasks, counts) = context.status(&project, limit)?;
     let tasks = crate::layout::dress(context, tasks)?;
-    let documents: Vec<Value> = tasks.iter().map(document::view).collect();
-    out.document(
-        "status",
-        &json!({ "project": project.root, "tasks": documents, "counts": document::counts(&counts) }),
-    )?;
+    if out.json {
+        return out.print(&StatusDocument {
+            project: Some(project.root),
+            tasks: tasks.iter().map(document::view).collect(),
+            counts: document::counts(&counts),
+        });
+    }
     if tasks.is_empty() {
         return out.line("No tasks found");
     }

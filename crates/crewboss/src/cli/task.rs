@@ -1,5 +1,7 @@
 //! `task`: speak for an agent outside that holds an external task.
 
+mod complete;
+
 use app::command::{Command, Output};
 use domain::{
     agent::AgentName,
@@ -40,15 +42,8 @@ enum Verb {
         #[arg(long, value_name = "NAME")]
         agent: Option<AgentName>,
     },
-    /// Say that the task is done
-    Complete {
-        /// The task
-        #[arg(value_name = "ID")]
-        task: String,
-        /// The agent that says so; needed where several hold it
-        #[arg(long, value_name = "NAME")]
-        agent: Option<AgentName>,
-    },
+    /// Run the gates, and say that the task is done if they pass
+    Complete(complete::Args),
     /// Say that the task has failed
     Fail {
         /// The task
@@ -69,14 +64,14 @@ impl Args {
             Verb::Create(args) => args.external().run(context),
             Verb::Attach { task, agent } => attach(context, &task, agent),
             Verb::Detach { task, agent } => detach(context, &task, agent),
-            Verb::Complete { task, agent } => end(context, &task, agent, None),
+            Verb::Complete(args) => args.run(context),
             Verb::Fail {
                 task,
                 message,
                 agent,
             } => {
                 let failure = Failure::new(FailureReason::Reported, message);
-                end(context, &task, agent, Some(failure))
+                fail(context, &task, agent, failure)
             }
         }
     }
@@ -87,7 +82,7 @@ fn attach(context: &Context, name: &str, agent: AgentName) -> Outcome {
     let lease_millis = context
         .config()?
         .settings
-        .run
+        .external
         .lease_seconds
         .saturating_mul(1_000);
     let launcher = context.processes()?.own_identity();
@@ -106,7 +101,7 @@ fn attach(context: &Context, name: &str, agent: AgentName) -> Outcome {
     ))?;
     context
         .out
-        .document("session", &document::session(&session))?;
+        .print(&api_types::SessionDocument::from(&*session))?;
     Ok(Exit::Ok)
 }
 
@@ -120,30 +115,15 @@ fn detach(context: &Context, name: &str, agent: Option<AgentName>) -> Outcome {
         task.id,
         task.status().as_str()
     ))?;
-    context.out.document("task", &document::task(&task))?;
+    context.out.print(&document::task(&task))?;
     Ok(Exit::Ok)
 }
 
-fn end(
-    context: &Context,
-    name: &str,
-    agent: Option<AgentName>,
-    failure: Option<Failure>,
-) -> Outcome {
+fn fail(context: &Context, name: &str, agent: Option<AgentName>, failure: Failure) -> Outcome {
     let task = context.resolve(name)?;
-    let recovery = context.recovery()?;
-    let command = Command::EndExternal {
-        task,
-        agent,
-        failure,
-        recovery,
-    };
-    let Output::Task { task, .. } = context.change(command)? else {
-        return Err(unexpected("end"));
-    };
-    context
-        .out
-        .line(format_args!("Task {} {}.", task.id, task.status().as_str()))?;
-    context.out.document("task", &document::task(&task))?;
+    let task = complete::end_task(context, task, agent, Some(failure), vec![])?;
+    let (id, status) = (task.id, task.status().as_str());
+    context.out.line(format_args!("Task {id} {status}."))?;
+    context.out.print(&document::task(&task))?;
     Ok(Exit::Ok)
 }

@@ -1,5 +1,6 @@
 //! `timeout`: end a task as timed out, or look after time limits.
 
+use api_types::TimeoutsDocument;
 use app::{
     command::{Command, Output},
     query::TaskView,
@@ -10,7 +11,6 @@ use domain::{
     task::{Task, TaskStatus},
     time::Now,
 };
-use serde_json::json;
 
 use crate::{
     context::{Context, unexpected},
@@ -80,9 +80,7 @@ fn end(context: &Context, name: &str) -> Outcome {
         .map(|pid| format!(" (PID: {pid} terminated)"))
         .unwrap_or_default();
     context.out.line(format_args!("Task {id} timed out{pid}"))?;
-    context
-        .out
-        .document("task", &document::task(&stopped.task))?;
+    context.out.print(&document::task(&stopped.task))?;
     Ok(Exit::Ok)
 }
 
@@ -118,7 +116,7 @@ fn extend(context: &Context, name: &str, seconds: &str) -> Outcome {
     context.out.line(format_args!(
         "Extended timeout for task {id} by {extend_seconds}s (new limit: {limit}s, {text})"
     ))?;
-    context.out.document("task", &document::task(&task))?;
+    context.out.print(&document::task(&task))?;
     Ok(Exit::Ok)
 }
 
@@ -128,7 +126,7 @@ fn list(context: &Context) -> Outcome {
     let out = &context.out;
     let tasks = limited(context)?;
     let documents: Vec<_> = tasks.iter().map(document::view).collect();
-    out.document("timeouts", &json!({ "tasks": documents }))?;
+    out.print(&TimeoutsDocument { tasks: documents })?;
     if tasks.is_empty() {
         out.line("No tasks with timeouts found.")?;
         return Ok(Exit::Ok);

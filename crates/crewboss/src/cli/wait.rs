@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use api_types::WaitDocument;
 use domain::{
     id::TaskId,
     task::{Task, TaskStatus},
 };
-use serde_json::json;
 
 use crate::{
     context::Context,
@@ -49,7 +49,7 @@ impl Args {
         }
         if ids.is_empty() {
             context.out.line("No tasks to wait for.")?;
-            context.out.document("wait", &json!({ "tasks": [] }))?;
+            context.out.print(&WaitDocument { tasks: vec![] })?;
             return Ok(Exit::Ok);
         }
         wait_for(
@@ -168,10 +168,9 @@ fn conclude(context: &Context, tasks: &[Task]) -> Outcome {
             why.unwrap_or_default()
         ))?;
     }
-    let documents: Vec<_> = tasks.iter().map(document::task).collect();
-    context
-        .out
-        .document("wait", &json!({ "tasks": documents }))?;
+    context.out.print(&WaitDocument {
+        tasks: tasks.iter().map(document::task).collect(),
+    })?;
     let is_bad = |task: &Task| matches!(task.status(), TaskStatus::Failed | TaskStatus::Cancelled);
     Ok(if tasks.iter().any(is_bad) {
         Exit::Failed

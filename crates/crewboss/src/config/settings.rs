@@ -94,6 +94,10 @@ settings! {
         lease_seconds: u64 = 30, positive, "Seconds that a session may stay silent before it is taken for lost.";
         require_diff: bool = false, any, "Whether a task that changes no file has failed.";
     }
+    /// Tasks whose agents attach from outside.
+    external: External {
+        lease_seconds: u64 = 3_600, positive, "Seconds that an agent outside may stay silent before its task goes back to the queue.";
+    }
     /// Limits on what is stored and shown.
     limits: Limits {
         queue_max: u64 = 10_000, positive, "Tasks of a project that have not ended, at most.";

@@ -1,0 +1,194 @@
+//! `task complete`: the gates run before a task is believed to be done, whoever did the work.
+
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+
+use app::{
+    command::{Command, Output},
+    ports::processes::Processes,
+    query::TaskDetails,
+};
+use domain::{
+    agent::AgentName,
+    failure::Failure,
+    gate::{GateResult, GateStatus},
+    id::TaskId,
+    session::{Session, SessionKind},
+    task::Task,
+};
+use runner::{Checked, GatesError, Interrupt, run_gates};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::{
+    context::{Context, unexpected},
+    fail::{Exit, Fail, Outcome},
+    render::{document, duration, symbols::Symbol},
+    wiring,
+};
+
+/// What is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The task
+    #[arg(value_name = "ID")]
+    task: String,
+    /// The agent that says so; needed where several hold it
+    #[arg(long, value_name = "NAME")]
+    agent: Option<AgentName>,
+    /// Fail the task if a required gate does not pass, instead of leaving it with its holder
+    #[arg(long)]
+    fail_on_gate: bool,
+}
+
+impl Args {
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        let id = context.resolve(&self.task)?;
+        let details = context.details(id)?;
+        let checked = match holder(&details, self.agent.as_ref()) {
+            Some(session) => check(context, &details, session)?,
+            // Ending it says what is wrong with that.
+            None => None,
+        };
+        let Some(checked) = checked else {
+            let task = end_task(context, id, self.agent, None, vec![])?;
+            return tell(context, &task, &[]);
+        };
+        report(context, &checked.gates)?;
+        let Some(failure) = checked.failure else {
+            let task = end_task(context, id, self.agent, None, checked.gates.clone())?;
+            return tell(context, &task, &checked.gates);
+        };
+        let (task, hint) = if self.fail_on_gate {
+            let why = Some(failure.clone());
+            let task = end_task(context, id, self.agent, why, checked.gates.clone())?;
+            (task, format!("task {id} has failed"))
+        } else {
+            let task = context.details(id)?.view.task;
+            let hint =
+                format!("task {id} stays with its holder: mend the work and complete it again");
+            (task, hint)
+        };
+        context
+            .out
+            .print(&document::with_gates(&task, &checked.gates))?;
+        Err(Fail::gate(&failure).hint(hint))
+    }
+}
+
+/// The session that would speak: the named agent's, or the only one.
+fn holder<'a>(details: &'a TaskDetails, agent: Option<&AgentName>) -> Option<&'a Session> {
+    let held = details.view.task.sessions();
+    let mut holders = details.sessions.iter().filter(|session| {
+        held.contains(&session.id)
+            && session.kind == SessionKind::External
+            && agent.is_none_or(|agent| session.agent == *agent)
+    });
+    holders.next().filter(|_| holders.next().is_none())
+}
+
+/// Runs the gates, if there are any.
+fn check(
+    context: &Context,
+    details: &TaskDetails,
+    session: &Session,
+) -> Result<Option<Checked>, Fail> {
+    let config = context.config()?;
+    if config.gates.is_empty() && details.view.task.spec.gates.is_empty() {
+        return Ok(None);
+    }
+    let host = wiring::host(&context.program()?)?;
+    host.become_subreaper()
+        .map_err(|error| Fail::io("orphans of the gates cannot be adopted", &error))?;
+    let processes: Arc<dyn Processes> = Arc::new(host);
+    runner::end_session_on_panic(Arc::clone(&processes), session.id);
+    let root = PathBuf::from(context.root_of(session.project)?);
+    let mut deps = wiring::deps(context, processes, root, interruptible()?)?;
+    deps.config.timings.lease = Duration::from_secs(config.settings.external.lease_seconds);
+    run_gates(&deps, session)
+        .map(Some)
+        .map_err(|error| refused(&error))
+}
+
+/// Ctrl+C ends the gates first, and this process after them.
+fn interruptible() -> Result<Interrupt, Fail> {
+    let cannot = |error: std::io::Error| Fail::io("cannot listen to signals", &error);
+    let interrupt = Interrupt::default();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot)?;
+    let raised = interrupt.clone();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                raised.raise();
+            }
+        })
+        .map_err(cannot)?;
+    Ok(interrupt)
+}
+
+fn refused(error: &GatesError) -> Fail {
+    let exit = match error {
+        GatesError::Busy { .. } | GatesError::Lost { .. } => Exit::Conflict,
+        GatesError::Interrupted => Exit::Interrupted,
+        GatesError::Store(_) | GatesError::Folder(_) | GatesError::Start(_) => Exit::Unavailable,
+    };
+    match std::error::Error::source(error) {
+        Some(cause) => Fail::caused(exit, error.to_string(), cause),
+        None => Fail::new(exit, error.to_string()),
+    }
+}
+
+fn report(context: &Context, gates: &[GateResult]) -> Result<(), Fail> {
+    let out = &context.out;
+    for gate in gates {
+        let (symbol, word) = match gate.status {
+            GateStatus::Passed => (Symbol::Check, "passed"),
+            GateStatus::Failed => (Symbol::Failed, "failed"),
+            GateStatus::Timeout => (Symbol::Failed, "took too long"),
+            GateStatus::Unavailable => (Symbol::Failed, "could not be run"),
+        };
+        let symbol = if gate.lets_pass() && symbol == Symbol::Failed {
+            Symbol::Warning
+        } else {
+            symbol
+        };
+        let sign = out.paint(symbol.color(), symbol.text(out.unicode));
+        let time = duration::of_millis(gate.duration_ms);
+        let optional = if gate.required { "" } else { ", not required" };
+        out.line(format_args!(
+            "{sign} {} {word} ({time}{optional})",
+            gate.name
+        ))?;
+    }
+    Ok(())
+}
+
+/// The holder ends its task.
+pub(super) fn end_task(
+    context: &Context,
+    task: TaskId,
+    agent: Option<AgentName>,
+    failure: Option<Failure>,
+    gates: Vec<GateResult>,
+) -> Result<Task, Fail> {
+    let command = Command::EndExternal {
+        task,
+        agent,
+        failure,
+        gates,
+        recovery: context.recovery()?,
+    };
+    match context.change(command)? {
+        Output::Task { task, .. } => Ok(*task),
+        _ => Err(unexpected("end")),
+    }
+}
+
+fn tell(context: &Context, task: &Task, gates: &[GateResult]) -> Outcome {
+    let (id, status) = (task.id, task.status().as_str());
+    context.out.line(format_args!("Task {id} {status}."))?;
+    context.out.print(&document::with_gates(task, gates))?;
+    Ok(Exit::Ok)
+}
