@@ -258,7 +258,13 @@ fn not_started(error: &SpawnError) -> Failure {
         SpawnError::NotExecutable { .. } => FailureReason::MissingExecutable,
         SpawnError::Failed { .. } => FailureReason::ProcessFailure,
     };
-    Failure::new(reason, chain(error))
+    let message = match error {
+        SpawnError::NotExecutable { program, .. } => format!(
+            "cannot execute `{program}`: install it, or configure another command for this agent"
+        ),
+        SpawnError::Failed { .. } => chain(error),
+    };
+    Failure::new(reason, message).with_details(chain(error))
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Failure {

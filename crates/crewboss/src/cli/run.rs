@@ -80,6 +80,8 @@ impl Args {
             Watch {
                 any: false,
                 timeout: None,
+                // Only a daemon starts them.
+                retries: context.has_daemon(),
             },
         )
     }

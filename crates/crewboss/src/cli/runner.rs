@@ -37,6 +37,8 @@ impl Args {
         let deps = wiring::deps(context, processes, root, interrupt)?;
         let exit = runner::run(deps, self.session, self.fence);
         crate::layout::show_after(context, &session);
+        // Whoever comes next does what is left.
+        drop(context.carried_out());
         match exit {
             RunnerExit::Settled(_) | RunnerExit::NotOurs => Ok(Exit::Ok),
             RunnerExit::Lost => Ok(Exit::Conflict),

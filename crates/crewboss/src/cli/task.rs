@@ -42,7 +42,10 @@ enum Verb {
         #[arg(long, value_name = "NAME")]
         agent: Option<AgentName>,
     },
-    /// Run the gates, and say that the task is done if they pass
+    /// Say that the task is done
+    ///
+    /// The gates of the project and of the task run first, in the project's folder. Where a required
+    /// one does not pass, the task stays with its holder.
     Complete(complete::Args),
     /// Say that the task has failed
     Fail {

@@ -38,6 +38,8 @@ pub(crate) struct Args {
 pub(super) struct Watch {
     pub(super) any: bool,
     pub(super) timeout: Option<u32>,
+    /// Whether a task that is tried again by itself has ended only when its last retry has.
+    pub(super) retries: bool,
 }
 
 impl Args {
@@ -58,13 +60,13 @@ impl Args {
             Watch {
                 any: self.any,
                 timeout: self.timeout,
+                retries: true,
             },
         )
     }
 }
 
-/// Stays until the tasks have ended. One that is tried again by itself has ended when its last
-/// retry has.
+/// Stays until the tasks have ended.
 pub(super) fn wait_for(context: &Context, ids: &[TaskId], watch: Watch) -> Outcome {
     let interrupt = Interrupt::listen()?;
     let clock = context.clock()?;
@@ -81,7 +83,7 @@ pub(super) fn wait_for(context: &Context, ids: &[TaskId], watch: Watch) -> Outco
         let generation = context.store()?.generation()?;
         if seen != Some(generation) {
             seen = Some(generation);
-            let tasks = ends(context, ids)?;
+            let tasks = ends(context, ids, watch.retries)?;
             progress(context, &tasks, &mut said);
             let ended = tasks
                 .iter()
@@ -90,16 +92,13 @@ pub(super) fn wait_for(context: &Context, ids: &[TaskId], watch: Watch) -> Outco
             if ended == tasks.len() || (watch.any && ended > 0) {
                 return conclude(context, &tasks);
             }
-            if !warned {
-                warned = true;
-                warn_of_pending(context, &tasks);
-            }
+            warned = warned || warn_of_pending(context, &tasks);
         }
         if watch
             .timeout
             .is_some_and(|seconds| waited() >= u64::from(seconds) * 1_000)
         {
-            let open = ends(context, ids)?
+            let open = ends(context, ids, watch.retries)?
                 .iter()
                 .filter(|t| !t.status().is_terminal())
                 .count();
@@ -117,12 +116,12 @@ pub(super) fn wait_for(context: &Context, ids: &[TaskId], watch: Watch) -> Outco
     }
 }
 
-/// The tasks, each followed along its automatic retries.
-fn ends(context: &Context, ids: &[TaskId]) -> Result<Vec<Task>, Fail> {
+/// The tasks, each followed along its automatic retries where that is wanted.
+fn ends(context: &Context, ids: &[TaskId], retries: bool) -> Result<Vec<Task>, Fail> {
     let mut tasks = Vec::with_capacity(ids.len());
     for id in ids {
         let mut task = context.details(*id)?.view.task;
-        while let (true, Some(next)) = (task.limits.auto_retry, task.chain.retried_by) {
+        while let (true, Some(next)) = (retries && task.limits.auto_retry, task.chain.retried_by) {
             task = context.details(next)?.view.task;
         }
         tasks.push(task);
@@ -144,17 +143,20 @@ fn progress(context: &Context, tasks: &[Task], said: &mut BTreeMap<TaskId, TaskS
     }
 }
 
-fn warn_of_pending(context: &Context, tasks: &[Task]) {
+/// Says that nothing starts what is pending, where that is so; answers whether it did.
+fn warn_of_pending(context: &Context, tasks: &[Task]) -> bool {
     let pending = tasks
         .iter()
         .filter(|task| task.status() == TaskStatus::Pending)
         .count();
-    if pending > 0 && !context.has_daemon() {
+    let stuck = pending > 0 && !context.has_daemon();
+    if stuck {
         let pending = count(pending, "task");
         context.out.warn(format_args!(
             "{pending} still pending, and nothing starts them: `crewboss run` or `crewboss daemon` does"
         ));
     }
+    stuck
 }
 
 fn conclude(context: &Context, tasks: &[Task]) -> Outcome {

@@ -46,9 +46,9 @@ impl Context {
         Ok(output)
     }
 
-    /// Effects that are still noted although the images show them: the change that comes next
-    /// forgets them, which costs no commit of its own.
-    fn carried_out(&self) -> Result<Vec<Effect>, Fail> {
+    /// Effects that are still noted, carried out now where the images do not show them yet: the
+    /// change that comes next forgets them, which costs no commit of its own.
+    pub(crate) fn carried_out(&self) -> Result<Vec<Effect>, Fail> {
         let query = Query::Effects {
             limit: ACKNOWLEDGED_AT_ONCE,
         };
@@ -60,7 +60,8 @@ impl Context {
             let shown = folders.shown_version(root, effect.task);
             shown.is_some_and(|version| version >= effect.version)
         };
-        Ok(effects.into_iter().filter(shows).collect())
+        let is_done = |effect: &Effect| shows(effect) || self.show_task(effect).is_ok();
+        Ok(effects.into_iter().filter(is_done).collect())
     }
 
     /// The project, registered now if it was not.
