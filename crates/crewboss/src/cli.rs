@@ -154,8 +154,8 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
         Err(error) => return usage(&error, wants_json),
     };
     let global = &cli.global;
-    let env = Environment::read()
-        .map_err(|error| Fail::io("the current folder cannot be used", &error));
+    let env =
+        Environment::read().map_err(|error| Fail::io("the current folder cannot be used", &error));
     let known = env.as_ref().ok().cloned().unwrap_or_default();
     let out = Output::new(&known, global.json, global.debug, global.no_color);
     match env.and_then(|env| carry_out(cli, env, out.clone())) {

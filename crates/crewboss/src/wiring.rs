@@ -140,27 +140,22 @@ pub(crate) fn policy(config: &Config, running_max: Option<u32>, starts_max: u32)
     }
 }
 
-/// What a name of a variable that holds a credential contains. `AUTH` alone would take
-/// `GIT_AUTHOR_NAME` with it.
-const SECRET_WORDS: [&str; 8] = [
-    "_KEY",
-    "APIKEY",
-    "TOKEN",
-    "SECRET",
-    "PASSW",
-    "CREDENTIAL",
-    "_AUTH",
-    "AUTH_",
-];
+/// What the name of a variable that holds a credential has in it. `AUTH` and `KEY` stand alone
+/// there: `GIT_AUTHOR_NAME` and `KEYMAP` are none.
+const SECRET_PARTS: [&str; 5] = ["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "APIKEY"];
+const SECRET_WORDS: [&str; 4] = ["AUTH", "KEY", "KEYS", "PASS"];
+
+fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    SECRET_PARTS.iter().any(|part| name.contains(part))
+        || name.split('_').any(|word| SECRET_WORDS.contains(&word))
+}
 
 /// Gates need the user's tools, and run what agents have written: they see everything but what is
 /// a credential by its name.
 fn gate_environment(env: &Environment) -> Vec<(String, String)> {
     let mut pairs = env.pairs();
-    pairs.retain(|(name, _)| {
-        let name = name.to_ascii_uppercase();
-        !SECRET_WORDS.iter().any(|word| name.contains(word))
-    });
+    pairs.retain(|(name, _)| !looks_secret(name));
     pairs
 }
 

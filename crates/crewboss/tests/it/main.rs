@@ -8,7 +8,9 @@
 
 mod bad_input;
 mod configuration;
+mod documents;
 mod exit_codes;
+mod external;
 mod help;
 mod layouts;
 mod lifecycle;
