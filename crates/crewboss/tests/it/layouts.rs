@@ -133,7 +133,11 @@ impl Queue {
         let shown = self.run(&["status"]).ok().out;
         let names = [format!("| {id} |"), format!("| ↻ {id} |")];
         let is_of_task = |line: &&str| names.iter().any(|name| line.starts_with(name));
-        shown.lines().find(is_of_task).unwrap_or_default().to_owned()
+        shown
+            .lines()
+            .find(is_of_task)
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
