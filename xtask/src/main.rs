@@ -1,4 +1,4 @@
-//! Chores of this repository: `cargo xtask demo | test | chaos | tidy`.
+//! Chores of this repository: `cargo xtask demo | test | chaos | bench | tidy`.
 
 #![expect(
     clippy::print_stdout,
@@ -6,7 +6,9 @@
     reason = "its output is what it is for"
 )]
 
+mod bench;
 mod chaos;
+mod codegen;
 mod demo;
 mod opencode;
 mod packages;
@@ -33,6 +35,10 @@ enum Chore {
     Test(test::Options),
     /// Kill the real binary's processes at random, and race it against itself
     Chaos(chaos::Options),
+    /// Measure the released program beside what it is compared with; fail where a limit is missed
+    Bench(bench::Options),
+    /// Write the pages of the reference that are made from the program
+    Codegen(codegen::Options),
     /// Check the rules that no compiler checks: which crate may use which, what texts may say
     Tidy,
 }
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         Chore::Demo(options) => demo::run(&options),
         Chore::Test(options) => test::run(&options),
         Chore::Chaos(options) => chaos::run(&options),
+        Chore::Bench(options) => bench::run(&options),
+        Chore::Codegen(options) => codegen::run(&options),
         Chore::Tidy => tidy::run(),
     };
     match done {

@@ -1,0 +1,50 @@
+//! The program as it is released.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::shell;
+
+/// Static, so that no loader looks for libraries at every start: that alone is more than half of
+/// what `/bin/true` takes. Not position-independent, so that nothing is relocated either.
+/// `--target` keeps both away from build scripts and procedural macros, which are loaded as
+/// libraries and cannot be static.
+const FLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static";
+
+/// The library's way to start a program in another directory without a copy of this process is
+/// looked up weakly, which a static program satisfies only if something asks for it.
+const LINKED: [&str; 2] = ["-C", "link-arg=-Wl,-u,posix_spawn_file_actions_addchdir_np"];
+
+/// Builds the program; answers where it is.
+pub(crate) fn release() -> Result<PathBuf> {
+    build(&["--package", "crewboss", "--bin", "crewboss"])?;
+    Ok(folder()?.join("crewboss"))
+}
+
+/// Builds what measures the store by itself.
+pub(crate) fn store_speed() -> Result<PathBuf> {
+    build(&["--package", "store-sqlite", "--example", "speed"])?;
+    Ok(folder()?.join("examples/speed"))
+}
+
+fn build(what: &[&str]) -> Result<()> {
+    let mut cargo = shell::cargo();
+    cargo
+        .args(["rustc", "--quiet", "--release", "--target", &host()?])
+        .args(what)
+        .arg("--")
+        .args(LINKED);
+    shell::run(cargo.env("RUSTFLAGS", FLAGS))
+}
+
+fn folder() -> Result<PathBuf> {
+    Ok(shell::target().join(host()?).join("release"))
+}
+
+/// The target that this compiler builds for by default.
+fn host() -> Result<String> {
+    let printed = shell::output(shell::program("rustc").arg("-vV"))?;
+    let host = printed.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`rustc -vV` names no host")?.to_owned())
+}
