@@ -119,6 +119,13 @@ impl Fail {
         self
     }
 
+    /// The same with another code of the table, and its exit code.
+    pub(crate) fn code(mut self, code: ProblemCode) -> Self {
+        self.code = code;
+        self.exit = exit_of(code);
+        self
+    }
+
     /// A gate that did not pass, with its last lines.
     pub(crate) fn gate(failure: &Failure) -> Self {
         Self {

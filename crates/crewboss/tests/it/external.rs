@@ -81,9 +81,14 @@ fn an_interrupt_ends_the_gates_and_a_second_caller_waits_for_his_turn() {
     let file = place.project().join("pid");
     let pid = || fs::read_to_string(&file).ok()?.trim().parse::<u32>().ok();
     assert!(poll_until(Duration::from_mins(1), || pid().is_some()));
-    let second = place.run(&["task", "complete", &id]);
+    let second = place.run(&["task", "complete", &id, "--json"]);
     assert_eq!(second.code, 4, "{second:#?}");
     assert!(second.err.contains("running already"), "{second:#?}");
+    let error = second.json();
+    assert_eq!(
+        (&error["code"], &error["retryable"]),
+        (&"conflict".into(), &true.into())
+    );
 
     let process = Pid::from_raw(i32::try_from(first.id()).unwrap()).unwrap();
     kill_process(process, Signal::INT).unwrap();

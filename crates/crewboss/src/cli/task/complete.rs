@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
+use api_types::ProblemCode;
 use app::{
     command::{Command, Output},
     ports::processes::Processes,
@@ -129,15 +130,19 @@ fn interruptible() -> Result<Interrupt, Fail> {
 }
 
 fn refused(error: &GatesError) -> Fail {
-    let exit = match error {
-        GatesError::Busy { .. } | GatesError::Lost { .. } => Exit::Conflict,
-        GatesError::Interrupted => Exit::Interrupted,
-        GatesError::Store(_) | GatesError::Folder(_) | GatesError::Start(_) => Exit::Unavailable,
+    let code = match error {
+        GatesError::Busy { .. } => ProblemCode::Conflict,
+        GatesError::Lost { .. } => ProblemCode::FenceLost,
+        GatesError::Interrupted => ProblemCode::Interrupted,
+        GatesError::Store(_) | GatesError::Folder(_) | GatesError::Start(_) => {
+            ProblemCode::Unavailable
+        }
     };
-    match std::error::Error::source(error) {
-        Some(cause) => Fail::caused(exit, error.to_string(), cause),
-        None => Fail::new(exit, error.to_string()),
-    }
+    let fail = match std::error::Error::source(error) {
+        Some(cause) => Fail::caused(Exit::Failed, error.to_string(), cause),
+        None => Fail::new(Exit::Failed, error.to_string()),
+    };
+    fail.code(code)
 }
 
 fn report(context: &Context, gates: &[GateResult]) -> Result<(), Fail> {
