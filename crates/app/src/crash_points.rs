@@ -31,7 +31,9 @@ pub enum CrashPoint {
     OutcomeWritten,
     /// The branch holds the work.
     Published,
-    /// The store has the outcome; the workspace is still there.
+    /// The workspace is gone.
+    Cleared,
+    /// The store has the outcome.
     Finished,
     /// Recovery has ended what a lost session left running.
     LeftoversEnded,
@@ -41,7 +43,7 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// All, in the order of a session's life.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Claimed,
         Self::RunnerStarted,
         Self::Begun,
@@ -53,6 +55,7 @@ impl CrashPoint {
         Self::Checked,
         Self::OutcomeWritten,
         Self::Published,
+        Self::Cleared,
         Self::Finished,
         Self::LeftoversEnded,
         Self::Salvaged,
@@ -73,6 +76,7 @@ impl CrashPoint {
             Self::Checked => "checked",
             Self::OutcomeWritten => "outcome-written",
             Self::Published => "published",
+            Self::Cleared => "cleared",
             Self::Finished => "finished",
             Self::LeftoversEnded => "leftovers-ended",
             Self::Salvaged => "salvaged",

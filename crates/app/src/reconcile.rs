@@ -5,7 +5,11 @@
 //! is salvaged, and its task goes back to the queue under a higher fence: in this order, so that
 //! no second agent starts while the first is alive.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use domain::{
     id::{ProjectId, SessionId},
@@ -23,7 +27,7 @@ use crate::{
         processes::Processes,
         runners::Runners,
         store::Store,
-        workspaces::Workspaces,
+        workspaces::{WorkspaceError, Workspaces},
     },
     query::{Query, View},
     settle::{SettleError, Settling},
@@ -173,24 +177,16 @@ impl Reconciler {
         // A file that is not whole was never settled by anyone: the work is done again.
         if let Ok(Some(outcome)) = self.folders.read_outcome(&place) {
             return match self.settling().settle(session, &outcome) {
-                Ok(_) => {
-                    self.remove_workspace(session);
-                    Finding::Settled(session.id)
-                }
+                Ok(_) => Finding::Settled(session.id),
                 Err(error) => stuck(describe(&error)),
             };
         }
-        if let Some(workspace) = &session.workspace
-            && let Err(error) = self.workspaces.salvage(workspace, session.id)
-        {
+        if let Err(error) = self.clear_away(session, &place.root) {
             return stuck(error.to_string());
         }
         CrashPoint::Salvaged.reached();
         match self.orphan(session, loss) {
-            Ok(()) => {
-                self.remove_workspace(session);
-                orphaned(session, loss, leftovers)
-            }
+            Ok(()) => orphaned(session, loss, leftovers),
             Err(error) => stuck(error.to_string()),
         }
     }
@@ -201,6 +197,7 @@ impl Reconciler {
             workspaces: &*self.workspaces,
             meta: &self.meta,
             recovery: &self.recovery,
+            keeps_worktrees: false,
         }
     }
 
@@ -242,11 +239,17 @@ impl Reconciler {
         self.store.execute(request).map(|_| ())
     }
 
-    /// A workspace that cannot be removed now stays behind and harms nobody: its work is kept.
-    fn remove_workspace(&self, session: &Session) {
-        if let Some(workspace) = &session.workspace {
-            drop(self.workspaces.remove(workspace, session.id));
+    /// Keeps the work of a session and removes its workspace, while the session can still be found.
+    fn clear_away(&self, session: &Session, root: &Path) -> Result<(), WorkspaceError> {
+        // What cannot be removed now stays behind and harms nobody: its work is kept.
+        match &session.workspace {
+            Some(workspace) => {
+                self.workspaces.salvage(workspace, session.id)?;
+                drop(self.workspaces.remove(workspace, session.id));
+            }
+            None => drop(self.workspaces.abandon(root, session.id)),
         }
+        Ok(())
     }
 
     fn root(&self, project: ProjectId) -> Result<PathBuf, Error> {

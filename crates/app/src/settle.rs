@@ -3,7 +3,7 @@
 
 use domain::{
     session::{Outcome, Session, SessionCommand, SessionResult},
-    workspace::CommitId,
+    workspace::{CommitId, WorkspaceMode},
 };
 
 use crate::{
@@ -51,13 +51,16 @@ pub struct Settling<'a> {
     pub meta: &'a Meta,
     /// What follows a failure.
     pub recovery: &'a RecoveryPolicy,
+    /// Whether worktrees stay after their work is on a branch or salvaged.
+    pub keeps_worktrees: bool,
 }
 
 impl Settling<'_> {
     /// Carries an outcome into the world and the store. A session whose fence is void publishes
     /// nothing and changes nothing.
     ///
-    /// The outcome's commit is on the branch before the store says that the task is completed.
+    /// The outcome's commit is on the branch, and the worktree gone, before the store says that the
+    /// task is completed.
     pub fn settle(&self, session: &Session, outcome: &Outcome) -> Result<Session, SettleError> {
         let store_error = |source| SettleError::Store {
             session: session.id.to_string(),
@@ -81,7 +84,26 @@ impl Settling<'_> {
                 })?;
             CrashPoint::Published.reached();
         }
+        self.clear_away(&current);
+        CrashPoint::Cleared.reached();
         self.finish(&current, outcome).map_err(store_error)
+    }
+
+    /// Removes a workspace whose work is kept elsewhere, before the store says that the session
+    /// has ended: afterwards nobody would look for it.
+    fn clear_away(&self, session: &Session) {
+        let Some(workspace) = &session.workspace else {
+            return;
+        };
+        let stays = match workspace.mode {
+            WorkspaceMode::Worktree => self.keeps_worktrees,
+            WorkspaceMode::Folder => false,
+            WorkspaceMode::InPlace => true,
+        };
+        if !stays {
+            // What cannot be removed now harms nobody, and is removed with its task.
+            drop(self.workspaces.remove(workspace, session.id));
+        }
     }
 
     fn current(&self, session: &Session) -> Result<Session, Error> {

@@ -224,6 +224,7 @@ fn settle(
         workspaces: &*deps.workspaces,
         meta: &meta,
         recovery: &deps.config.recovery,
+        keeps_worktrees: deps.config.keep_worktrees,
     };
     // Where it cannot be written the store may still take it.
     let unwritten = deps.folders.write_outcome(place, &outcome).err();
@@ -237,12 +238,7 @@ fn settle(
     }
     CrashPoint::Finished.reached();
     match settled {
-        Ok(now) if now.status == outcome.result.status() => {
-            if let Some(workspace) = workspace {
-                clear_away(deps, session, workspace);
-            }
-            RunnerExit::Settled(outcome.result)
-        }
+        Ok(now) if now.status == outcome.result.status() => RunnerExit::Settled(outcome.result),
         Ok(_) => RunnerExit::Lost,
         Err(error) => match unwritten {
             None => RunnerExit::Unsettled(chain(&error)),
@@ -269,7 +265,7 @@ fn not_published(
     outcome
 }
 
-/// Removes a workspace whose work is kept elsewhere.
+/// Removes a workspace in which nobody has worked.
 fn clear_away(deps: &Deps, session: &Session, workspace: &WorkspaceRecord) {
     let stays = match workspace.mode {
         WorkspaceMode::Worktree => deps.config.keep_worktrees,

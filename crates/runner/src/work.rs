@@ -178,9 +178,11 @@ impl Work<'_> {
             continue_from: None,
             dependencies,
         };
-        let workspace = workspaces
-            .prepare(&request)
-            .map_err(|error| of_workspace(&error))?;
+        let workspace = workspaces.prepare(&request).map_err(|error| {
+            // What is left of it harms nobody.
+            drop(workspaces.abandon(&config.project_root, self.session.id));
+            of_workspace(&error)
+        })?;
         CrashPoint::WorkspaceMade.reached();
         self.workspace = Some(workspace.clone());
         let command = SessionCommand::Prepared {

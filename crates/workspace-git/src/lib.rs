@@ -153,6 +153,10 @@ impl Workspaces for GitWorkspaces {
         remove::remove(&self.git, &self.layout, workspace, session)
     }
 
+    fn abandon(&self, project: &Path, session: SessionId) -> Result<(), WorkspaceError> {
+        remove::abandon(&self.git, &self.layout, project, session)
+    }
+
     fn discard_folder(
         &self,
         workspace: &WorkspaceRecord,

@@ -3,7 +3,7 @@
 //! one entry that belongs to it are deleted here, in this order: a crash in between leaves an
 //! entry without a directory, which the next call removes.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use app::ports::workspaces::{Removed, Salvage, WorkspaceError};
 use domain::{
@@ -14,7 +14,7 @@ use domain::{
 use crate::{
     git::Git,
     layout::{Layout, delete},
-    repository::{Repository, io_error},
+    repository::{Located, Repository, io_error},
     salvage,
     snapshot::UNREADABLE,
     worktree::Worktree,
@@ -45,6 +45,35 @@ fn folder(
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removed::Gone(None)),
         Err(_) => Ok(Removed::Kept(record.path.clone())),
     }
+}
+
+/// Removes what a preparation made that was cut off, or of which nobody was told.
+pub(crate) fn abandon(
+    git: &Git,
+    layout: &Layout,
+    project: &Path,
+    session: SessionId,
+) -> Result<(), WorkspaceError> {
+    let layout = layout.real()?;
+    let folder = layout.folder(session);
+    match fs::remove_dir(&folder) {
+        Err(error) if !is_expected(&error) => return Err(io_error("delete", &folder)(error)),
+        _ => {}
+    }
+    let located = match Located::find(git, project) {
+        Err(WorkspaceError::NotARepository { .. }) => return Ok(()),
+        located => located?,
+    };
+    let repository = &located.repository;
+    let worktree = Worktree::at(repository, &layout.worktree(repository, session))?;
+    if let Some(record) = worktree.record() {
+        return remove(git, &layout, &record, session).map(drop);
+    }
+    delete(&worktree.path)?;
+    let lock = repository.lock(layout.state())?;
+    unregister(&worktree)?;
+    drop(lock);
+    Ok(())
 }
 
 /// Deletes a session's plain folder with its content.

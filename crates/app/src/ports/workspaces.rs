@@ -418,6 +418,14 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
         session: SessionId,
     ) -> Result<Removed, WorkspaceError>;
 
+    /// Removes what was being prepared for a session of which no record was kept, so that nobody
+    /// has worked there.
+    ///
+    /// # Errors
+    /// Where something is left of it.
+    fn abandon(&self, project: &std::path::Path, session: SessionId)
+    -> Result<(), WorkspaceError>;
+
     /// Deletes a plain folder with all that is in it. Only for a person's explicit wish.
     ///
     /// # Errors
