@@ -30,6 +30,9 @@ const CONTENT_MAX: u64 = 64 * 1024;
 /// Between two looks where the system does not tell of new files.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Between two looks where it does: a notice may be lost with a folder that is replaced.
+const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+
 /// The sentinel files of a task in a folder, as they are shown to the agent.
 pub(crate) fn paths(folder: &Path, task: TaskId) -> SentinelPaths {
     let file = |ending: &str| folder.join(format!("{task}.{ending}"));
@@ -116,7 +119,7 @@ impl SentinelFiles {
     fn wait_for_notice(&self, notices: &OwnedFd, waiting: &Waiting) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         while !self.any() {
-            if !waiting.readable(notices) {
+            if waiting.stopped_before(notices, LOOK_ANYWAY) {
                 return false;
             }
             let mut reader = inotify::Reader::new(notices, &mut buffer);

@@ -42,6 +42,20 @@ impl Waiting {
         }
     }
 
+    /// Waits so long for something to read; `true` as soon as it was stopped.
+    pub(crate) fn stopped_before(&self, fd: &impl AsFd, time: Duration) -> bool {
+        let mut fds = [
+            PollFd::new(fd, PollFlags::IN),
+            PollFd::new(&self.reader, PollFlags::IN),
+        ];
+        let time = Timespec::try_from(time).unwrap_or_default();
+        match poll(&mut fds, Some(&time)) {
+            Ok(_) => !fds[1].revents().is_empty(),
+            Err(Errno::INTR) => false,
+            Err(_) => true,
+        }
+    }
+
     /// Waits until there is something to read; `false` once it was stopped.
     pub(crate) fn readable(&self, fd: &impl AsFd) -> bool {
         let mut fds = [
