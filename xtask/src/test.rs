@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{chaos, opencode, packages, shell, tidy};
+use crate::{chaos, codegen, opencode, packages, shell, tidy};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -73,6 +73,7 @@ fn checks(tally: &mut Tally) {
         shell::run(shell::cargo().args(["fmt", "--all", "--", "--check"])),
     );
     tally.count("rules", tidy::check());
+    tally.count("reference", codegen::check());
     let lints = [
         "clippy",
         "--quiet",
