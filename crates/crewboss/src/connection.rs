@@ -2,7 +2,8 @@
 //! else straight from the file.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{
@@ -25,12 +26,19 @@ use app::{
 use store_sqlite::SqliteStore;
 
 use crate::{
-    daemon::wire::{Answered, Asked, PROTOCOL},
+    daemon::{
+        socket,
+        wire::{Answered, Asked, PROTOCOL},
+    },
     places::Places,
 };
 
-/// How long the daemon may take for one answer: the busy limit of the store itself.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long the daemon may take for one answer. One that is stopped or hung must not keep a
+/// runner from renewing its lease at the file in time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// For so long a daemon that did not answer is not asked again.
+const HUNG_MILLIS: u64 = 15_000;
 
 /// A store that changes its way when a daemon comes or goes.
 #[derive(Debug)]
@@ -44,7 +52,8 @@ struct Ways {
     clock: Arc<dyn Clock>,
     stream: Mutex<Option<BufReader<UnixStream>>>,
     direct: Mutex<Option<Arc<SqliteStore>>>,
-    keys: AtomicU64,
+    /// When, on the boot clock, a daemon that did not answer may be asked again.
+    hung_until: AtomicU64,
 }
 
 /// How asking the daemon went.
@@ -65,7 +74,7 @@ pub(crate) fn connect(places: &Places, clock: Arc<dyn Clock>) -> Arc<dyn Store> 
         clock,
         stream: Mutex::new(None),
         direct: Mutex::new(None),
-        keys: AtomicU64::new(0),
+        hung_until: AtomicU64::new(0),
     })))
 }
 
@@ -104,8 +113,8 @@ impl Store for Connection {
 
 impl Ways {
     fn change(&self, mut request: Request) -> Result<Reply, Error> {
-        if repeats_twice(&request.command) && request.meta.idempotency_key.is_none() {
-            request.meta.idempotency_key = Some(self.new_key());
+        if needs_key(&request.command) && request.meta.idempotency_key.is_none() {
+            request.meta.idempotency_key = Some(new_key()?);
         }
         // A daemon that went away in between may have committed: the key makes asking again safe.
         match self.ask(&Asked::Request {
@@ -114,15 +123,6 @@ impl Ways {
             Asking::Answered(answered) => answered.into_reply(),
             Asking::Absent | Asking::Unknown => self.direct()?.execute(request),
         }
-    }
-
-    /// Unique among all processes: the boot clock never repeats within a boot, nor a process
-    /// number at the same time.
-    fn new_key(&self) -> String {
-        let now = self.clock.now();
-        let count = self.keys.fetch_add(1, Ordering::Relaxed);
-        let (boot, millis) = (&now.moment.boot.0, now.moment.millis);
-        format!("auto-{boot}-{millis}-{}-{count}", std::process::id())
     }
 
     fn direct(&self) -> Result<Arc<SqliteStore>, Error> {
@@ -136,28 +136,28 @@ impl Ways {
     }
 
     fn ask(&self, asked: &Asked) -> Asking {
+        let now = self.clock.now().moment.millis;
+        if now < self.hung_until.load(Ordering::Relaxed) {
+            return Asking::Absent;
+        }
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = stream.as_mut() {
-            match exchange(open, asked) {
-                Exchange::Answered(answered) => return Asking::Answered(Box::new(answered)),
-                Exchange::NotSent => *stream = None,
-                Exchange::NoAnswer => {
-                    *stream = None;
+        // A connection that was open may be to a daemon that has gone since.
+        for open in [stream.take(), dial(&self.socket)] {
+            let Some(mut open) = open else { continue };
+            match exchange(&mut open, asked) {
+                Exchange::Answered(answered) => {
+                    *stream = Some(open);
+                    return Asking::Answered(Box::new(answered));
+                }
+                Exchange::NotSent => {}
+                Exchange::NoAnswer => return Asking::Unknown,
+                Exchange::Late => {
+                    self.hung_until.store(now + HUNG_MILLIS, Ordering::Relaxed);
                     return Asking::Unknown;
                 }
             }
         }
-        let Some(mut open) = dial(&self.socket) else {
-            return Asking::Absent;
-        };
-        match exchange(&mut open, asked) {
-            Exchange::Answered(answered) => {
-                *stream = Some(open);
-                Asking::Answered(Box::new(answered))
-            }
-            Exchange::NotSent => Asking::Absent,
-            Exchange::NoAnswer => Asking::Unknown,
-        }
+        Asking::Absent
     }
 }
 
@@ -165,11 +165,13 @@ enum Exchange {
     Answered(Answered),
     NotSent,
     NoAnswer,
+    /// It is there and does not answer.
+    Late,
 }
 
 /// A connection to the daemon behind this socket, where one answers.
-pub(crate) fn dial(socket: &Path) -> Option<BufReader<UnixStream>> {
-    let stream = UnixStream::connect(socket).ok()?;
+pub(crate) fn dial(path: &Path) -> Option<BufReader<UnixStream>> {
+    let stream = socket::dial(path).ok()?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT)).ok()?;
     Some(BufReader::new(stream))
@@ -189,26 +191,25 @@ fn exchange(stream: &mut BufReader<UnixStream>, asked: &Asked) -> Exchange {
             Ok(answered) => Exchange::Answered(answered),
             Err(_) => Exchange::NoAnswer,
         },
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Exchange::Late,
         Ok(_) | Err(_) => Exchange::NoAnswer,
     }
 }
 
-/// Whether doing it twice differs from doing it once.
-fn repeats_twice(command: &Command) -> bool {
-    match command {
-        Command::CreateTask { .. }
-        | Command::Claim { .. }
-        | Command::RetryTask { .. }
-        | Command::SetTimeout { .. } => true,
-        Command::RegisterProject { .. }
-        | Command::ImportTasks { .. }
-        | Command::Session { .. }
-        | Command::RenewLease { .. }
-        | Command::StopTask { .. }
-        | Command::DeleteTasks { .. }
-        | Command::ArchiveTasks { .. }
-        | Command::Attach { .. }
-        | Command::Detach { .. }
-        | Command::EndExternal { .. } => false,
-    }
+/// Unique among all processes, also those that do not see each other's numbers.
+fn new_key() -> Result<String, Error> {
+    let mut random = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .map_err(|error| Error::unavailable(format!("/dev/urandom cannot be read: {error}")))?;
+    Ok(format!("auto-{:032x}", u128::from_be_bytes(random)))
+}
+
+/// Whether doing it twice, or once more but later, may differ from doing it once. A session's words
+/// carry a fence, and a renewed lease only grows longer.
+fn needs_key(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Session { .. } | Command::RenewLease { .. }
+    )
 }

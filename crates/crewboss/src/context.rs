@@ -106,7 +106,7 @@ impl Context {
 
     pub(crate) fn processes(&self) -> Result<Arc<dyn Processes>, Fail> {
         if self.processes.get().is_none() {
-            drop(self.processes.set(wiring::processes(&self.program()?)?));
+            drop(self.processes.set(wiring::processes(&self.program()?, &self.places)?));
         }
         Ok(Arc::clone(self.processes.get().expect("it was just set")))
     }

@@ -5,6 +5,7 @@ mod bell;
 mod lock;
 mod scheduler;
 mod server;
+pub(crate) mod socket;
 pub(crate) mod wire;
 
 pub(crate) use bell::Bell;

@@ -152,7 +152,7 @@ impl Starter {
         // The marker says from the first moment that somebody is at work on this session.
         let mut environment = self.environment.clone();
         environment.retain(|(name, _)| name != SESSION_MARKER);
-        environment.push((SESSION_MARKER.to_owned(), session.id.to_string()));
+        environment.push((SESSION_MARKER.to_owned(), self.processes.mark(session.id)));
         let runner = self
             .processes
             .spawn_detached(&self.program, &args, &environment, &log)

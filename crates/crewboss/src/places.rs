@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{
     environment::Environment,
     fail::{Exit, Fail},
@@ -92,6 +94,21 @@ impl Places {
         self.home.join("crewboss.db")
     }
 
+    /// Tells processes of this store's sessions from those of other stores on the machine: the
+    /// first 8 bytes of the SHA-256 of the home's real path, in hexadecimal digits.
+    #[must_use]
+    pub(crate) fn realm(&self) -> String {
+        let path = real(&self.home);
+        let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
+        hash.iter().take(8).fold(String::new(), |mut text, byte| {
+            text.extend(
+                [byte >> 4, byte & 15]
+                    .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])),
+            );
+            text
+        })
+    }
+
     /// Where a daemon listens.
     #[must_use]
     pub(crate) fn daemon_socket(&self) -> PathBuf {
@@ -180,6 +197,15 @@ fn find_project(env: &Environment, asked: Option<&Path>) -> Result<(PathBuf, Fou
         Some(dir) => Ok((dir, FoundBy::Repository)),
         None => Ok((start, FoundBy::Directory)),
     }
+}
+
+/// A path without symbolic links, whether or not all of it exists yet.
+fn real(path: &Path) -> PathBuf {
+    let known = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some(above.canonicalize().ok()?.join(rest))
+    });
+    known.unwrap_or_else(|| path.to_owned())
 }
 
 #[cfg(test)]

@@ -44,13 +44,16 @@ const AGENT_FILES: [&str; 3] = [
 ];
 
 /// Processes of this machine, started through `program exec-shim`.
-pub(crate) fn host(program: &Path) -> Result<HostProcesses, Fail> {
+pub(crate) fn host(program: &Path, places: &Places) -> Result<HostProcesses, Fail> {
     let shim = Some((program.to_owned(), vec![EXEC_SHIM.to_owned()]));
+    #[cfg(debug_assertions)]
+    let cgroup_root = crate::test_switches::cgroup_root();
+    #[cfg(not(debug_assertions))]
+    let cgroup_root = sandbox_host::CgroupRoot::default();
     let options = HostOptions {
         shim,
-        #[cfg(debug_assertions)]
-        cgroup_root: crate::test_switches::cgroup_root(),
-        ..HostOptions::default()
+        cgroup_root,
+        realm: places.realm(),
     };
     HostProcesses::new(options).map_err(|error| {
         Fail::caused(
@@ -61,8 +64,8 @@ pub(crate) fn host(program: &Path) -> Result<HostProcesses, Fail> {
     })
 }
 
-pub(crate) fn processes(program: &Path) -> Result<Arc<dyn Processes>, Fail> {
-    Ok(Arc::new(host(program)?))
+pub(crate) fn processes(program: &Path, places: &Places) -> Result<Arc<dyn Processes>, Fail> {
+    Ok(Arc::new(host(program, places)?))
 }
 
 pub(crate) fn folders() -> Arc<dyn Folders> {

@@ -12,10 +12,15 @@ use domain::{
 };
 
 /// The environment variable that every process of a session carries, so that what a killed runner
-/// left behind is still found: `CREWBOSS_SESSION=ses_<digits>`.
-pub const SESSION_MARKER: &str = "CREWBOSS_SESSION";
+/// left behind is still found. Its value is [`Processes::mark`]: two stores may have sessions of the
+/// same number.
+pub const SESSION_MARKER: &str = "CREWBOSS_MARK";
 
-/// A program to start. Its environment is exactly `env` plus [`SESSION_MARKER`].
+/// The environment variable in which an agent finds the id of its session.
+pub const SESSION_VARIABLE: &str = "CREWBOSS_SESSION";
+
+/// A program to start. Its environment is exactly `env` plus [`SESSION_MARKER`] and
+/// [`SESSION_VARIABLE`].
 #[derive(Debug, Clone)]
 pub struct Launch {
     /// The session whose marker, cgroup and process group the tree belongs to.
@@ -81,6 +86,9 @@ pub enum Containment {
 /// An adapter must never signal a process without having checked that its start time and boot are
 /// still those of the identity (through a pidfd, so that the number cannot be reused in between).
 pub trait Processes: Send + Sync + std::fmt::Debug {
+    /// The value of [`SESSION_MARKER`] by which processes of a session are known on this machine.
+    fn mark(&self, session: SessionId) -> String;
+
     /// How trees are held together here.
     fn containment(&self) -> Containment;
 
@@ -91,8 +99,17 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
     fn identify(&self, pid: u32) -> Option<ProcessIdentity>;
 
     /// Whether exactly this process still runs. A zombie does not run.
+    ///
+    /// One that [`Self::is_out_of_sight`] is never seen, which says nothing about it.
     fn is_alive(&self, process: &ProcessIdentity) -> bool {
-        self.identify(process.pid).as_ref() == Some(process)
+        self.identify(process.pid)
+            .is_some_and(|now| now.is_same(process))
+    }
+
+    /// Whether a process of this boot was seen in another pid namespace: nobody here can tell
+    /// whether it still runs.
+    fn is_out_of_sight(&self, process: &ProcessIdentity) -> bool {
+        process.is_apart(&self.own_identity())
     }
 
     /// Starts a tree for a session: own process group, streams piped, stdin as given. When this

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        let host = wiring::host(&context.program()?)?;
+        let host = wiring::host(&context.program()?, &context.places)?;
         host.become_subreaper()
             .map_err(|error| Fail::io("the runner cannot adopt orphans", &error))?;
         let processes: Arc<dyn app::ports::processes::Processes> = Arc::new(host);

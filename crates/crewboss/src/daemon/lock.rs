@@ -1,8 +1,9 @@
 //! One daemon for one store: whoever holds the lock file.
 
 use std::{
-    fs::File,
+    fs::{DirBuilder, File},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -42,7 +43,9 @@ impl DaemonLock {
             source,
         };
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed)?;
+            let mut private = DirBuilder::new();
+            let made = private.recursive(true).mode(0o700).create(folder);
+            made.map_err(failed)?;
         }
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let opened = open(path, flags, Mode::RUSR | Mode::WUSR);
@@ -63,5 +66,22 @@ impl DaemonLock {
             .map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn folders_made_for_it_are_the_users_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let _lock = DaemonLock::take(&dir.path().join("home/deep/daemon.lock")).unwrap();
+        for folder in ["home", "home/deep"] {
+            let mode = fs::metadata(dir.path().join(folder)).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o700, "{folder}");
+        }
     }
 }

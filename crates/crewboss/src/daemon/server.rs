@@ -19,6 +19,7 @@ use app::{error::Error, ports::store::Store};
 
 use super::{
     bell::{Bell, Heard},
+    socket,
     wire::{Answered, Asked, LINE_MAX, PROTOCOL},
 };
 
@@ -45,11 +46,7 @@ struct Desk {
 impl Server {
     /// Listens. The caller holds the daemon's lock, so a socket file that is there is a dead one's.
     pub(crate) fn start(path: &Path, store: Arc<dyn Store>, bell: Arc<Bell>) -> io::Result<Self> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(path)?;
+        let listener = socket::listen(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let desk = Desk {
             store,

@@ -30,7 +30,7 @@ impl Census<'_> {
     ///
     /// `false` if processes came so fast that one may have been missed.
     pub(crate) fn take(&self, known: &HashSet<u32>, mut found: impl FnMut(&Process)) -> bool {
-        let wanted = marker_entry(self.session);
+        let wanted = marker_entry(&self.machine.mark(self.session));
         let inside = self
             .machine
             .cgroup_of(self.session)

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use domain::id::SessionId;
 use rustix::{
     event::PollFlags,
     fs::{Access, access},
@@ -60,10 +59,10 @@ impl Cgroups {
         Some(Self { base })
     }
 
-    /// The group of a session, which need not exist.
-    pub(crate) fn of(&self, session: SessionId) -> SessionCgroup {
+    /// The group of a session, by its mark, which need not exist.
+    pub(crate) fn of(&self, mark: &str) -> SessionCgroup {
         SessionCgroup {
-            dir: self.base.join(session.to_string()),
+            dir: self.base.join(mark),
         }
     }
 }

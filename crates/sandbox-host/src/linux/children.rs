@@ -11,7 +11,7 @@ use std::{
 };
 
 use domain::id::SessionId;
-use rustix::process::{Pid, WaitOptions, getpgrp, getpid, set_child_subreaper, waitpid};
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 
 use super::table::Process;
 
@@ -103,8 +103,10 @@ fn is_orphan(process: &Process, own: u32, group: u32, started: &HashSet<u32>) ->
     process.parent == own && process.group != group && !started.contains(&process.pid)
 }
 
+/// 0 where it was made outside our process namespace: what we start without a group of its own is
+/// shown with that as well.
 fn own_group() -> u32 {
-    getpgrp().as_raw_nonzero().get().unsigned_abs()
+    Process::read(std::process::id()).map_or(0, |own| own.group)
 }
 
 /// Children of every thread of this process. Empty on a kernel that does not list them: then

@@ -58,9 +58,8 @@ impl AsFd for Handle {
 
 /// Whether exactly this process still runs.
 pub(crate) fn is_running(identity: &ProcessIdentity, boot: &BootId) -> bool {
-    identity.boot == *boot
-        && Process::read(identity.pid)
-            .is_some_and(|now| now.is_alive() && now.start_ticks == identity.start_ticks)
+    Process::read(identity.pid)
+        .is_some_and(|now| now.is_alive() && now.identity(boot).is_same(identity))
 }
 
 /// Waits until at least one of these can be read (a pidfd: has ended; a pipe: has data or is

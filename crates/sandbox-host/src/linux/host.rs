@@ -59,6 +59,9 @@ pub struct HostOptions {
     pub shim: Option<(PathBuf, Vec<String>)>,
     /// Where control groups are made.
     pub cgroup_root: CgroupRoot,
+    /// Tells the sessions of one store from those of others on this machine, which may have the
+    /// same numbers: letters and digits.
+    pub realm: String,
 }
 
 /// The process table cannot be used.
@@ -82,12 +85,18 @@ pub(crate) struct Machine {
     pub(crate) shim: Option<Shim>,
     pub(crate) children: Children,
     own: ProcessIdentity,
+    realm: String,
     cgroup_root: CgroupRoot,
     cgroups: OnceLock<Option<Cgroups>>,
     cgroups_unusable: AtomicBool,
 }
 
 impl Machine {
+    /// What processes of a session are marked with, and their group is called.
+    pub(crate) fn mark(&self, session: SessionId) -> String {
+        format!("{session}-{}", self.realm)
+    }
+
     /// The control group of a session, which need not exist.
     pub(crate) fn cgroup_of(&self, session: SessionId) -> Option<SessionCgroup> {
         let found = self.cgroups.get_or_init(|| match &self.cgroup_root {
@@ -95,7 +104,9 @@ impl Machine {
             CgroupRoot::At(root) => Cgroups::at(root),
             CgroupRoot::Off => None,
         });
-        found.as_ref().map(|cgroups| cgroups.of(session))
+        found
+            .as_ref()
+            .map(|cgroups| cgroups.of(&self.mark(session)))
     }
 
     /// Whether trees that start now get a control group, if there can be any.
@@ -126,6 +137,7 @@ impl HostProcesses {
                 shim,
                 children: Children::default(),
                 own,
+                realm: options.realm,
                 cgroup_root: options.cgroup_root,
                 cgroups: OnceLock::new(),
                 cgroups_unusable: AtomicBool::new(false),
@@ -153,6 +165,10 @@ impl HostProcesses {
 }
 
 impl Processes for HostProcesses {
+    fn mark(&self, session: SessionId) -> String {
+        self.machine.mark(session)
+    }
+
     fn containment(&self) -> Containment {
         let usable = self.machine.shim.is_some()
             && self.machine.uses_cgroups()

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use app::ports::processes::SpawnError;
+use app::ports::processes::{SESSION_MARKER, SESSION_VARIABLE, SpawnError};
 use domain::{id::SessionId, process::ProcessIdentity};
 use rustix::{
     fs::{Access, access},
@@ -125,7 +125,7 @@ impl Plan<'_> {
             (Some(shim), Some(listener)) => self.through(shim, listener, program, cgroup),
             _ => self.directly(program),
         };
-        self.prepare(&mut command, streams);
+        self.prepare(machine, &mut command, streams);
         let child = machine.children.start(self.session, || command.spawn());
         let mut child = child.map_err(Failure::Final)?;
         let handle = Handle::open_unchecked(child.id());
@@ -182,13 +182,14 @@ impl Plan<'_> {
         command
     }
 
-    fn prepare(&self, command: &mut Command, streams: Streams) {
+    fn prepare(&self, machine: &Machine, command: &mut Command, streams: Streams) {
         command
             .args(self.args)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(session) = self.session {
-            command.env(app::ports::processes::SESSION_MARKER, session.to_string());
+            command.env(SESSION_VARIABLE, session.to_string());
+            command.env(SESSION_MARKER, machine.mark(session));
         }
         if let Some(directory) = self.directory {
             command.current_dir(directory);

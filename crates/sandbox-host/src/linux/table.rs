@@ -4,10 +4,12 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, Read},
+    os::unix::fs::MetadataExt,
+    sync::OnceLock,
 };
 
 use app::ports::processes::SESSION_MARKER;
-use domain::{id::SessionId, process::ProcessIdentity, time::BootId};
+use domain::{process::ProcessIdentity, time::BootId};
 
 /// The kernel's flag of a thread of its own (`PF_KTHREAD`).
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -94,6 +96,7 @@ impl Process {
             pid: self.pid,
             start_ticks: self.start_ticks,
             boot: boot.clone(),
+            namespace: own_namespace(),
         }
     }
 
@@ -116,8 +119,8 @@ impl Process {
 }
 
 /// The environment entry that every process of a session carries.
-pub(crate) fn marker_entry(session: SessionId) -> Vec<u8> {
-    format!("{SESSION_MARKER}={session}").into_bytes()
+pub(crate) fn marker_entry(mark: &str) -> Vec<u8> {
+    format!("{SESSION_MARKER}={mark}").into_bytes()
 }
 
 fn mark_in(path: &str, wanted: &[u8], scratch: &mut Vec<u8>) -> Mark {
@@ -220,6 +223,13 @@ pub(crate) fn own_line() -> Vec<u32> {
         line.push(process.parent);
     }
     line
+}
+
+/// The pid namespace in which the numbers that we see hold.
+pub(crate) fn own_namespace() -> Option<u64> {
+    static OWN: OnceLock<Option<u64>> = OnceLock::new();
+    let look = || fs::metadata("/proc/self/ns/pid").map(|found| found.ino());
+    *OWN.get_or_init(|| look().ok())
 }
 
 /// Which run of the kernel this is.

@@ -304,7 +304,7 @@ fn a_later_process_finds_and_ends_what_was_left() {
 fn another_session_is_left_alone() {
     with_each(|host| {
         let mut other = host.spawn(shell("sleep 600")).unwrap();
-        let launch = shell("env CREWBOSS_SESSION=ses_1x sleep 600 & echo up; wait");
+        let launch = shell("env CREWBOSS_MARK=ses_1x sleep 600 & echo up; wait");
         let mut tree = host.spawn(launch).unwrap();
         read_until(tree.as_mut(), "up");
         tree.end(LONG);

@@ -50,11 +50,12 @@ fn the_environment_is_what_was_given_and_the_marker() {
             ("A".to_owned(), "1 = 2".to_owned()),
             ("CREWBOSS_SESSION".to_owned(), "ses_1".to_owned()),
         ];
-        let marker = format!("CREWBOSS_SESSION={}", launch.session);
+        let id = format!("CREWBOSS_SESSION={}", launch.session);
+        let marker = format!("CREWBOSS_MARK={}", host.mark(launch.session));
         let (out, _) = run(host, launch);
         let mut lines: Vec<&str> = out.lines().collect();
         lines.sort_unstable();
-        assert_eq!(lines, ["A=1 = 2", &marker]);
+        assert_eq!(lines, ["A=1 = 2", &marker, &id]);
     });
 }
 

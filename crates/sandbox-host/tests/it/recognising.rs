@@ -46,7 +46,10 @@ fn a_zombie_is_not_alive() {
     let mut child = Command::new("sleep").arg("600").spawn().unwrap();
     let identity = host.identify(child.id()).unwrap();
     child.kill().unwrap();
-    assert_eq!(host.wait_any(std::slice::from_ref(&identity), LONG).len(), 1);
+    assert_eq!(
+        host.wait_any(std::slice::from_ref(&identity), LONG).len(),
+        1
+    );
     assert!(!host.is_alive(&identity));
     assert_eq!(host.identify(identity.pid), None);
     child.wait().unwrap();
@@ -103,4 +106,51 @@ fn one_whose_first_thread_has_ended_is_still_a_member() {
         assert_eq!(ended.left, []);
         assert_eq!(host.members(session), []);
     });
+}
+
+/// Program, number, start and boot of the process that the inner test is told of.
+const TOLD: &str = "CREWBOSS_TEST_TOLD";
+
+#[test]
+fn a_process_of_another_pid_namespace_is_neither_dead_nor_ours() {
+    let host = bare();
+    if let Ok(told) = std::env::var(TOLD) {
+        let [pid, start_ticks, namespace] = [0, 1, 2].map(|at| {
+            let number = told.split(' ').nth(at).unwrap();
+            number.parse::<u64>().unwrap()
+        });
+        let outside = ProcessIdentity {
+            pid: pid.try_into().unwrap(),
+            start_ticks,
+            namespace: Some(namespace),
+            ..host.own_identity()
+        };
+        assert!(host.is_out_of_sight(&outside));
+        assert!(!host.is_alive(&outside));
+        let namesake = ProcessIdentity {
+            namespace: Some(namespace),
+            ..host.own_identity()
+        };
+        assert!(host.is_alive(&host.own_identity()) && !host.is_alive(&namesake));
+        return;
+    }
+    let own = host.own_identity();
+    assert!(!host.is_out_of_sight(&own));
+    let name = "recognising::a_process_of_another_pid_namespace_is_neither_dead_nor_ours";
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new("unshare")
+        .args(["-pfm", "--mount-proc"])
+        .arg(program)
+        .args([name, "--exact", "--nocapture"])
+        .env(
+            TOLD,
+            format!("{} {} {}", own.pid, own.start_ticks, own.namespace.unwrap()),
+        )
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // Only root may make such a namespace everywhere.
+    if said.contains("running 1 test") || rustix::process::geteuid().is_root() {
+        assert!(output.status.success(), "{said}");
+    }
 }

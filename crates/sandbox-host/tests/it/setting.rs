@@ -35,7 +35,12 @@ pub(crate) fn grouped() -> Option<HostProcesses> {
 
 pub(crate) fn with_shim(cgroup_root: CgroupRoot) -> HostProcesses {
     let shim = Some((shim_program(), Vec::new()));
-    HostProcesses::new(HostOptions { shim, cgroup_root }).unwrap()
+    HostProcesses::new(HostOptions {
+        shim,
+        cgroup_root,
+        realm: String::new(),
+    })
+    .unwrap()
 }
 
 /// Neither shim nor control groups.
@@ -43,6 +48,7 @@ pub(crate) fn bare() -> HostProcesses {
     HostProcesses::new(HostOptions {
         shim: None,
         cgroup_root: CgroupRoot::Off,
+        realm: String::new(),
     })
     .unwrap()
 }

@@ -43,6 +43,7 @@ impl Bench {
         let options = HostOptions {
             shim: None,
             cgroup_root: CgroupRoot::Off,
+            realm: String::new(),
         };
         let host = Arc::new(HostProcesses::new(options).unwrap());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());

@@ -99,7 +99,7 @@ fn check(
     if config.gates.is_empty() && details.view.task.spec.gates.is_empty() {
         return Ok(None);
     }
-    let host = wiring::host(&context.program()?)?;
+    let host = wiring::host(&context.program()?, &context.places)?;
     host.become_subreaper()
         .map_err(|error| Fail::io("orphans of the gates cannot be adopted", &error))?;
     let processes: Arc<dyn Processes> = Arc::new(host);
