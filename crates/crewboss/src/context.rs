@@ -100,13 +100,23 @@ impl Context {
     }
 
     /// Whether there is anything to read: looking does not make a store.
-    pub(crate) fn has_store(&self) -> bool {
-        self.places.store_file().exists()
+    pub(crate) fn has_store(&self) -> Result<bool, Fail> {
+        let file = self.places.store_file();
+        file.try_exists().map_err(|error| {
+            Fail::io(
+                format!("the store {} cannot be reached", file.display()),
+                &error,
+            )
+            .hint("CREWBOSS_HOME says where it is; it has to be a folder of your own")
+        })
     }
 
     pub(crate) fn processes(&self) -> Result<Arc<dyn Processes>, Fail> {
         if self.processes.get().is_none() {
-            drop(self.processes.set(wiring::processes(&self.program()?, &self.places)?));
+            drop(
+                self.processes
+                    .set(wiring::processes(&self.program()?, &self.places)?),
+            );
         }
         Ok(Arc::clone(self.processes.get().expect("it was just set")))
     }

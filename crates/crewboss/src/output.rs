@@ -1,6 +1,7 @@
 //! What is printed: data on stdout, talk on stderr, and nothing after the reader has gone.
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     io::{self, IsTerminal as _, Write as _},
     sync::{
@@ -101,7 +102,7 @@ impl Output {
         if self.json {
             return Ok(());
         }
-        self.raw(format!("{text}\n").as_bytes())
+        self.raw(format!("{}\n", harmless(&text.to_string())).as_bytes())
     }
 
     /// Prints data as it is.
@@ -115,6 +116,15 @@ impl Output {
             io::ErrorKind::BrokenPipe => Fail::closed(),
             _ => Fail::io("cannot write to standard output", &error),
         })
+    }
+
+    /// Prints what an agent or another program wrote: as it is into a pipe, harmless on a terminal.
+    pub(crate) fn foreign(&self, bytes: &[u8]) -> Result<(), Fail> {
+        if self.terminal {
+            self.raw(harmless(&String::from_utf8_lossy(bytes)).as_bytes())
+        } else {
+            self.raw(bytes)
+        }
     }
 
     /// Prints the one document of a command under `--json`: `schema`, `schema_version`, then the
@@ -154,7 +164,7 @@ impl Output {
     /// Says why a command failed: on stderr for people, and as its document where it has printed
     /// none.
     pub(crate) fn fail(&self, fail: &Fail) {
-        drop(write!(io::stderr().lock(), "{}", fail.render()));
+        drop(write!(io::stderr().lock(), "{}", harmless(&fail.render())));
         if let Some(document) = fail.document()
             && !self.has_document.load(Ordering::Relaxed)
         {
@@ -169,7 +179,11 @@ impl Output {
         reason = "whoever has no output has nothing to say"
     )]
     pub(crate) fn say(&self, text: impl Display) {
-        drop(writeln!(io::stderr().lock(), "{text}"));
+        drop(writeln!(
+            io::stderr().lock(),
+            "{}",
+            harmless(&text.to_string())
+        ));
     }
 
     /// Says what is being done, where that level was asked for.
@@ -212,4 +226,56 @@ fn is_unicode(env: &Environment) -> bool {
         let locale = locale.to_ascii_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
     })
+}
+
+/// A text that does nothing to a terminal but show: control characters are spelled out, except
+/// line ends, tabs, and sequences that set colours.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let taken = if c == '\x1b' { colour_len(rest) } else { 0 };
+        if taken > 0 {
+            shown.push_str(&rest[..taken]);
+            rest = &rest[taken..];
+            continue;
+        }
+        if is_plain(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    Cow::Owned(shown)
+}
+
+/// The length of the sequence `ESC [ digits and semicolons m` at the start; 0 where there is none.
+fn colour_len(text: &str) -> usize {
+    let Some(numbers) = text.strip_prefix("\x1b[") else {
+        return 0;
+    };
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';');
+    end.filter(|end| numbers[*end..].starts_with('m'))
+        .map_or(0, |end| end + 3)
+}
+
+#[cfg(test)]
+mod harmless_tests {
+    use super::harmless;
+
+    #[test]
+    fn what_moves_or_titles_a_terminal_is_spelled_out() {
+        assert_eq!(harmless("a\tb\nc é"), "a\tb\nc é");
+        assert_eq!(harmless("\x1b[31mred\x1b[0m"), "\x1b[31mred\x1b[0m");
+        assert_eq!(
+            harmless("\x1b[2J\x1b]0;x\x07\r"),
+            "\\u{1b}[2J\\u{1b}]0;x\\u{7}\\r"
+        );
+        assert_eq!(harmless("\x1b["), "\\u{1b}[");
+    }
 }

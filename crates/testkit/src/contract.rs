@@ -81,6 +81,7 @@ macro_rules! store_contract {
             external::an_external_task_is_never_claimed,
             external::an_external_task_waits_for_its_dependencies,
             keeping::deleting_and_archiving_move_the_counters,
+            keeping::what_others_wait_for_is_not_deleted,
             keeping::pages_follow_each_other,
             keeping::an_idempotency_key_gets_the_first_answer_for_a_day,
             keeping::effects_are_owed_until_they_are_done,

@@ -133,6 +133,12 @@ fn delete(context: &Context, word: &str, tasks: &[Task]) -> Outcome {
         ));
     }
     let is_whole = deleted.len() == tasks.len();
+    for task in tasks.iter().filter(|task| !deleted.contains(&task.id)) {
+        context.out.say(format_args!(
+            "{} stays: it has not ended, or tasks wait for its retry",
+            task.id
+        ));
+    }
     context.out.print(&CleanDocument { deleted, kept })?;
     Ok(if is_whole { Exit::Ok } else { Exit::Failed })
 }

@@ -54,7 +54,7 @@ impl Args {
         if self.stat {
             return stat(context, &diff.files);
         }
-        context.out.raw(&diff.patch)?;
+        context.out.foreign(&diff.patch)?;
         if diff.truncated {
             context.out.warn(format_args!(
                 "the patch is longer than limits.diff_bytes_max: see git diff {} {}",

@@ -66,7 +66,7 @@ impl Args {
             if bytes.is_empty() {
                 return Ok(Exit::Ok);
             }
-            context.out.raw(&bytes)?;
+            context.out.foreign(&bytes)?;
         }
     }
 }
@@ -152,7 +152,7 @@ pub(super) fn follow(
                 if bytes.is_empty() {
                     break;
                 }
-                context.out.raw(&bytes)?;
+                context.out.foreign(&bytes)?;
             }
         }
         if details.view.task.status().is_terminal() {

@@ -54,7 +54,7 @@ impl Args {
         let mut shown = None;
         let mut since_drawn = Duration::ZERO;
         loop {
-            let generation = if context.has_store() {
+            let generation = if context.has_store()? {
                 context.store()?.generation()?
             } else {
                 0

@@ -18,7 +18,7 @@ impl Context {
         if let Some(project) = self.project.get() {
             return Ok(Some(project.clone()));
         }
-        if !self.has_store() {
+        if !self.has_store()? {
             return Ok(None);
         }
         let root = self.places.root()?.to_owned();

@@ -61,6 +61,19 @@ pub fn deleting_and_archiving_move_the_counters(make: Make) {
     assert!(world.retry(lost, None).is_err());
 }
 
+/// A failed task whose retry others wait for is not deleted: nothing else could free them.
+pub fn what_others_wait_for_is_not_deleted(make: Make) {
+    let world = World::new(make);
+    let first = world.create(work("first")).id;
+    world.work_off(failed());
+    world.create_behind("second", &[first]);
+    let delete = |tasks| world.run(Command::DeleteTasks { tasks }).map(changed);
+    assert_eq!(delete(vec![first]), Ok(vec![]));
+    let again = world.retry(first, None).expect("it has failed").id;
+    assert_eq!(delete(vec![first]), Ok(vec![first]), "its retry is there");
+    assert_eq!(delete(vec![again]), Ok(vec![]));
+}
+
 /// Both directions, any status, no task twice and none left out.
 pub fn pages_follow_each_other(make: Make) {
     let world = World::new(make);
