@@ -44,7 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// What the crates without side effects may use from outside.
 const PURE: &[(&str, &[&str])] = &[
-    ("domain", &["serde", "thiserror", "jiff"]),
+    ("domain", &["serde", "serde_json", "thiserror", "jiff"]),
     ("app", &["serde", "serde_json", "thiserror", "sha2"]),
 ];
 
@@ -68,6 +68,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 pub(crate) fn check() -> Result<()> {
     let mut broken = edges()?;
     broken.extend(lock_budget()?);
+    broken.extend(licences()?);
     broken.extend(marks()?);
     if broken.is_empty() {
         return Ok(());
@@ -125,6 +126,34 @@ fn lock_budget() -> Result<Vec<String>> {
     } else {
         vec![]
     })
+}
+
+/// Every dependency's licence against the list in `deny.toml`: the part of `cargo deny` that needs
+/// no installation.
+fn licences() -> Result<Vec<String>> {
+    let deny: toml::Table = fs::read_to_string(shell::root().join("deny.toml"))?.parse()?;
+    let allowed: Vec<&str> = deny
+        .get("licenses")
+        .and_then(|licenses| licenses.get("allow")?.as_array())
+        .context("deny.toml without licenses.allow")?
+        .iter()
+        .filter_map(toml::Value::as_str)
+        .collect();
+    let text = shell::output(shell::cargo().args(["metadata", "--format-version=1", "--locked"]))?;
+    let metadata: Value = serde_json::from_str(&text)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata without packages")?;
+    let mut broken = Vec::new();
+    for package in packages.iter().filter(|package| !package["source"].is_null()) {
+        let name = package["name"].as_str().unwrap_or_default();
+        let licence = package["license"].as_str().unwrap_or_default().replace('/', " OR ");
+        let fits = spdx::Expression::parse(&licence).is_ok_and(|expression| {
+            expression.evaluate(|one| allowed.contains(&one.to_string().as_str()))
+        });
+        if !fits {
+            broken.push(format!("{name} has the licence `{licence}`, which deny.toml does not allow"));
+        }
+    }
+    Ok(broken)
 }
 
 fn marks() -> Result<Vec<String>> {
