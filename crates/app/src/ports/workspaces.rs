@@ -423,8 +423,7 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// Where something is left of it.
-    fn abandon(&self, project: &std::path::Path, session: SessionId)
-    -> Result<(), WorkspaceError>;
+    fn abandon(&self, project: &std::path::Path, session: SessionId) -> Result<(), WorkspaceError>;
 
     /// Deletes a plain folder with all that is in it. Only for a person's explicit wish.
     ///
