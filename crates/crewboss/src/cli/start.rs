@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Try again by itself after a failure
     #[arg(long)]
     auto_retry: bool,
-    /// Tasks that must have completed first
+    /// Tasks that must have completed first; stands behind the prompt
     #[arg(long, value_name = "ID", num_args = 1..)]
     depends_on: Vec<String>,
     /// A short title

@@ -24,7 +24,12 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            let _ = writeln!(text, "{:<13}{value}", format!("{name}:"));
+            let label = if name.is_empty() {
+                String::new()
+            } else {
+                format!("{name}:")
+            };
+            let _ = writeln!(text, "{label:<13}{value}");
         }
     };
     let symbol = task_table::symbol(&details.view, now);
