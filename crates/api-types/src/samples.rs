@@ -108,6 +108,7 @@ pub(crate) fn session() -> Session {
         pid: 7,
         start_ticks: 1,
         boot: boot.clone(),
+        namespace: None,
     };
     Session {
         id: "ses_9".parse().unwrap(),

@@ -85,6 +85,8 @@ enum Loss {
     Launcher,
     Runner,
     Lease,
+    /// Its lease has ended, but its runner may live where we cannot see it.
+    OutOfSight,
 }
 
 impl Loss {
@@ -93,6 +95,10 @@ impl Loss {
             Self::Launcher => "whoever claimed it ended before its runner began",
             Self::Runner => "its runner ended without an outcome",
             Self::Lease => "its lease was not renewed in time",
+            Self::OutOfSight => {
+                "held in another pid namespace: its lease was not renewed in time, but only there \
+                 can be seen whether its runner lives"
+            }
         }
     }
 }
@@ -120,8 +126,17 @@ impl Reconciler {
         if session.kind == SessionKind::External {
             return lease_ended.then_some(Loss::Lease);
         }
+        let silent = || lease_ended && self.runners.poke(session.id).is_err();
         match &session.runner {
+            Some(runner) if self.processes.is_out_of_sight(runner) => {
+                silent().then_some(Loss::OutOfSight)
+            }
             Some(runner) if !self.processes.is_alive(runner) => Some(Loss::Runner),
+            // Whoever launches in another pid namespace cannot be seen; a runner that begins after
+            // its lease has ended is refused.
+            None if self.processes.is_out_of_sight(&session.launcher) => {
+                lease_ended.then_some(Loss::Lease)
+            }
             // Whoever launches does not wait for the runner to begin: that may be on its way.
             None if !self.processes.is_alive(&session.launcher)
                 && self.processes.members(session.id).is_empty() =>
@@ -129,10 +144,7 @@ impl Reconciler {
                 Some(Loss::Launcher)
             }
             // A machine that slept wakes up with every lease ended: a runner that answers renews.
-            Some(_) => {
-                let lost = lease_ended && self.runners.poke(session.id).is_err();
-                lost.then_some(Loss::Lease)
-            }
+            Some(_) => silent().then_some(Loss::Lease),
             None => lease_ended.then_some(Loss::Lease),
         }
     }
@@ -142,6 +154,9 @@ impl Reconciler {
             session: session.id,
             why,
         };
+        if loss == Loss::OutOfSight {
+            return stuck(loss.describe().to_owned());
+        }
         if session.kind == SessionKind::External {
             // Its agent is not ours to end, but checks of its work may have been left behind.
             let leftovers = match self.end_processes(session, loss) {

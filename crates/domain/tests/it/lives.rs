@@ -33,6 +33,7 @@ fn process(pid: u32) -> ProcessIdentity {
         pid,
         start_ticks: 1,
         boot: BootId("boot".to_owned()),
+        namespace: None,
     }
 }
 

@@ -6,7 +6,7 @@ use domain::{
     time::BootId,
 };
 
-use crate::setting::{LONG, bare, shell, until, with_each};
+use crate::setting::{LONG, bare, session, shell, until, with_each};
 
 #[test]
 fn another_start_or_another_boot_is_another_process() {
@@ -108,7 +108,7 @@ fn one_whose_first_thread_has_ended_is_still_a_member() {
     });
 }
 
-/// Program, number, start and boot of the process that the inner test is told of.
+/// Tells a test that it runs in a pid namespace, and number, start and namespace of who runs it.
 const TOLD: &str = "CREWBOSS_TEST_TOLD";
 
 #[test]
@@ -137,20 +137,40 @@ fn a_process_of_another_pid_namespace_is_neither_dead_nor_ours() {
     let own = host.own_identity();
     assert!(!host.is_out_of_sight(&own));
     let name = "recognising::a_process_of_another_pid_namespace_is_neither_dead_nor_ours";
-    let program = std::env::current_exe().unwrap();
+    let namespace = own.namespace.unwrap();
+    run_in_a_pid_namespace(
+        name,
+        &format!("{} {} {namespace}", own.pid, own.start_ticks),
+    );
+}
+
+/// Runs one test of this program in a pid namespace of its own, if such a one can be had.
+fn run_in_a_pid_namespace(name: &str, told: &str) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
     let output = Command::new("unshare")
         .args(["-pfm", "--mount-proc"])
-        .arg(program)
+        .arg(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture"])
-        .env(
-            TOLD,
-            format!("{} {} {}", own.pid, own.start_ticks, own.namespace.unwrap()),
-        )
+        .env(TOLD, told)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    // Only root may make such a namespace everywhere.
-    if said.contains("running 1 test") || rustix::process::geteuid().is_root() {
-        assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn a_group_that_was_made_outside_our_pid_namespace_is_no_trouble() {
+    let name = "recognising::a_group_that_was_made_outside_our_pid_namespace_is_no_trouble";
+    if std::env::var_os(TOLD).is_some() {
+        let host = bare();
+        host.become_subreaper().unwrap();
+        let mut tree = host.spawn(shell("sleep 600")).unwrap();
+        assert_eq!(host.members(session()), []);
+        tree.end(LONG);
+        return;
     }
+    run_in_a_pid_namespace(name, "");
 }

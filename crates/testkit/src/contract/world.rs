@@ -111,6 +111,7 @@ pub fn process(pid: u32) -> ProcessIdentity {
         pid,
         start_ticks: 7,
         boot: BootId("boot-b".to_owned()),
+        namespace: None,
     }
 }
 
