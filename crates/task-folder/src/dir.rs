@@ -6,6 +6,8 @@ use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
 };
 
 use app::ports::folders::FolderError;
@@ -16,6 +18,11 @@ use rustix::{
 
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// So often a lock is asked for that another holds, and the pause in between: about a second. Ours
+/// hold it for a moment; a program that keeps it must not stop us.
+const LOCK_ATTEMPTS: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// Makes the names of temporary files differ within this process; its number does so among
 /// processes.
@@ -91,12 +98,18 @@ impl Dir {
         rustix::fs::fsync(&self.fd).map_err(|errno| self.error("sync", "", errno))
     }
 
-    /// Keeps other processes that ask for the same lock out until the guard is dropped.
+    /// Keeps other processes that ask for the same lock out until the guard is dropped. Fails where
+    /// another has held it for about a second.
     pub(crate) fn lock(&self) -> Result<DirLock<'_>, FolderError> {
+        let mut attempts = 1;
         loop {
-            match flock(&self.fd, FlockOperation::LockExclusive) {
+            match flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(DirLock(self)),
                 Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if attempts < LOCK_ATTEMPTS => {
+                    attempts += 1;
+                    thread::sleep(LOCK_PAUSE);
+                }
                 Err(errno) => return Err(self.error("lock", "", errno)),
             }
         }

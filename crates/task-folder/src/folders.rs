@@ -342,6 +342,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_is_not_given_back_stops_nobody() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = ProjectFolders::new();
+        folders.show_task(root.path(), &task(1)).unwrap();
+        let held = fs::File::open(root.path().join(".crewboss/tasks/task_7")).unwrap();
+        held.lock().unwrap();
+        let refused = folders.show_task(root.path(), &task(2));
+        assert!(refused.unwrap_err().to_string().contains("lock"));
+        drop(held);
+        folders.show_task(root.path(), &task(2)).unwrap();
+        assert_eq!(folders.shown_version(root.path(), task(2).id), Some(2));
+    }
+
+    #[test]
     fn a_torn_image_is_written_again() {
         let root = tempfile::tempdir().unwrap();
         let folders = ProjectFolders::new();
