@@ -48,15 +48,34 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, Error> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// A connection that writes. A commit has reached the disk when it returns; 4 MiB of log are
-/// worth a checkpoint, which the writer itself makes.
-pub(crate) fn writer(path: &Path) -> Result<Connection, Error> {
+/// When a writer copies the log into the file, which only it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checkpoints {
+    /// After 4 MiB of log: it stays open, and a commit must seldom wait for the file.
+    Seldom,
+    /// After 256 KiB: the first process that opens a store which nobody has open reads the whole
+    /// log, so among processes that come and go it has to stay short.
+    Often,
+}
+
+impl Checkpoints {
+    fn pages(self) -> u32 {
+        match self {
+            Self::Seldom => 1_000,
+            Self::Often => 64,
+        }
+    }
+}
+
+/// A connection that writes. A commit has reached the disk when it returns.
+pub(crate) fn writer(path: &Path, checkpoints: Checkpoints) -> Result<Connection, Error> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let pages = checkpoints.pages();
     connection
-        .execute_batch(
+        .execute_batch(&format!(
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
-             PRAGMA wal_autocheckpoint = 1000; PRAGMA cache_size = -16384;",
-        )
+             PRAGMA wal_autocheckpoint = {pages}; PRAGMA cache_size = -16384;",
+        ))
         .explain()?;
     Ok(connection)
 }

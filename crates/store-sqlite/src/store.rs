@@ -17,7 +17,7 @@ use app::{
 use rusqlite::Connection;
 
 use crate::{
-    connection,
+    connection::{self, Checkpoints},
     failure::Explain as _,
     schema,
     transaction::Transaction,
@@ -64,7 +64,7 @@ impl SqliteStore {
             Some(reader) if schema::form(&reader)? == schema::Form::Current => {
                 readers.push(reader);
             }
-            _ => writer = Some(Writer::open(path, Arc::clone(&clock))?),
+            _ => writer = Some(Writer::open(path, Arc::clone(&clock), Checkpoints::Often)?),
         }
         Ok(Self::with(
             path,
@@ -80,7 +80,7 @@ impl SqliteStore {
     /// # Errors
     /// As [`Self::open`].
     pub fn own(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let writer = Writer::open(path, Arc::clone(&clock))?;
+        let writer = Writer::open(path, Arc::clone(&clock), Checkpoints::Seldom)?;
         let writer = GroupWriter::start(path, writer)?;
         Ok(Self::with(path, clock, vec![], Door::Owned(writer)))
     }
@@ -95,7 +95,7 @@ impl SqliteStore {
             clippy::redundant_closure_for_method_calls,
             reason = "of every lifetime"
         )]
-        Writer::open(path, clock)?.transact(|tx| tx.number_in_millis())
+        Writer::open(path, clock, Checkpoints::Often)?.transact(|tx| tx.number_in_millis())
     }
 
     fn with(path: &Path, clock: Arc<dyn Clock>, readers: Vec<Connection>, door: Door) -> Self {
@@ -140,7 +140,8 @@ impl SqliteStore {
                 self.opened(&mut writer)?.transact(|tx| work(tx))
             }
             Door::Owned(_) => {
-                let mut writer = Writer::open(&self.path, Arc::clone(&self.clock))?;
+                let clock = Arc::clone(&self.clock);
+                let mut writer = Writer::open(&self.path, clock, Checkpoints::Seldom)?;
                 writer.transact(|tx| work(tx))
             }
         }
@@ -149,7 +150,7 @@ impl SqliteStore {
     fn opened<'w>(&self, writer: &'w mut Option<Writer>) -> Result<&'w mut Writer, Error> {
         let opened = match writer.take() {
             Some(opened) => opened,
-            None => Writer::open(&self.path, Arc::clone(&self.clock))?,
+            None => Writer::open(&self.path, Arc::clone(&self.clock), Checkpoints::Often)?,
         };
         Ok(writer.insert(opened))
     }

@@ -8,6 +8,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use app::{
@@ -18,7 +19,7 @@ use app::{
 use rusqlite::Connection;
 
 use crate::{
-    connection,
+    connection::{self, Checkpoints},
     failure::{self, Explain as _},
     schema,
     ticket::Tickets,
@@ -41,10 +42,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Opens the file for writing, and makes or migrates it where that is due.
-    pub(crate) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, Error> {
         connection::ensure_file(path)?;
         let mut writer = Self {
-            connection: connection::writer(path)?,
+            connection: connection::writer(path, checkpoints)?,
             tickets: Tickets::of(path),
             clock,
         };
@@ -117,6 +122,16 @@ impl Writer {
             replies.push(reply);
         }
         Ok(replies)
+    }
+
+    /// Copies the log into the file and empties it, where nobody else is in the way: the next
+    /// process reads it whole.
+    fn empty_log(&self) {
+        if self.connection.busy_timeout(Duration::ZERO).is_ok() {
+            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+            // What stays in the log is as durable there.
+            drop(self.connection.query_row(checkpoint, [], |_| Ok(())));
+        }
     }
 
     fn begin(&self) -> Result<(), Error> {
@@ -214,4 +229,5 @@ fn work(mut writer: Writer, jobs: &Receiver<Job>) {
             (job.answer)(reply);
         }
     }
+    writer.empty_log();
 }
