@@ -6,7 +6,7 @@ use domain::id::SessionId;
 
 use super::{
     host::Machine,
-    table::{Mark, Process, Sight, for_each_living, marker_entry, own_line},
+    table::{Crowd, Mark, Process, Sight, for_each_living, marker_entry, own_line},
 };
 
 /// How the processes of a session are recognised.
@@ -17,6 +17,9 @@ pub(crate) struct Census<'a> {
     /// The leader of a tree that was started here, as long as it is not reaped: its number is
     /// taken until then, so its process group cannot be another one's.
     pub(crate) leader: Option<u32>,
+    /// Where all of its processes were started by this one: who was there before. None of those
+    /// belongs to it, unless it was put into its control group.
+    pub(crate) before: Option<&'a Crowd>,
 }
 
 impl Census<'_> {
@@ -41,19 +44,25 @@ impl Census<'_> {
         let mut others: HashMap<u32, Process> = HashMap::new();
         let mut scratch = Vec::with_capacity(16 * 1024);
 
-        let all_seen = for_each_living(|process| {
+        let is_inside = |pid: u32| inside.as_ref().is_some_and(|pids| pids.contains(&pid));
+        let before = self.before.filter(|before| before.is_valid());
+        let was_there =
+            |pid: u32| before.is_some_and(|before| before.contains(pid) && !is_inside(pid));
+
+        let all_seen = for_each_living(was_there, |process| {
             if excluded.contains(&process.pid) || members.contains(&process.pid) {
                 return Sight::Clear;
             }
             let mark = process.mark(&wanted, &mut scratch);
-            let in_group = inside
-                .as_ref()
-                .is_some_and(|pids| pids.contains(&process.pid));
             let of_leader = self.leader.is_some_and(|leader| {
                 [process.pid, process.group, process.session].contains(&leader)
             });
             let orphan = mark != Mark::Other && is_orphan(&process);
-            if mark == Mark::Own || in_group || of_leader || orphan || known.contains(&process.pid)
+            if mark == Mark::Own
+                || is_inside(process.pid)
+                || of_leader
+                || orphan
+                || known.contains(&process.pid)
             {
                 members.insert(process.pid);
                 others.remove(&process.pid);

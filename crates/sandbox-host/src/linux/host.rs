@@ -1,6 +1,7 @@
 //! The process port on Linux.
 
 use std::{
+    collections::HashMap,
     fs::OpenOptions,
     io,
     os::{
@@ -10,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -31,7 +32,7 @@ use super::{
     handle::{Handle, is_running, wait_readable},
     launch::{Plan, Shim, Started, Streams},
     stdin::feed,
-    table::{Process, read_boot_id},
+    table::{Crowd, Process, read_boot_id},
     tree::HostTree,
 };
 
@@ -89,6 +90,7 @@ pub(crate) struct Machine {
     cgroup_root: CgroupRoot,
     cgroups: OnceLock<Option<Cgroups>>,
     cgroups_unusable: AtomicBool,
+    crowds: Mutex<HashMap<SessionId, Arc<Crowd>>>,
 }
 
 impl Machine {
@@ -118,6 +120,15 @@ impl Machine {
     pub(crate) fn give_up_cgroups(&self) {
         self.cgroups_unusable.store(true, Ordering::Release);
     }
+
+    /// Who was there before the first tree of a session was started here.
+    fn before(&self, session: SessionId) -> Option<Arc<Crowd>> {
+        let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        if !crowds.contains_key(&session) {
+            crowds.insert(session, Arc::new(Crowd::now()?));
+        }
+        crowds.get(&session).cloned()
+    }
 }
 
 impl HostProcesses {
@@ -141,6 +152,7 @@ impl HostProcesses {
                 cgroup_root: options.cgroup_root,
                 cgroups: OnceLock::new(),
                 cgroups_unusable: AtomicBool::new(false),
+                crowds: Mutex::default(),
             }),
         })
     }
@@ -160,6 +172,7 @@ impl HostProcesses {
             machine: &self.machine,
             session,
             leader: None,
+            before: None,
         }
     }
 }
@@ -200,6 +213,7 @@ impl Processes for HostProcesses {
             session: Some(launch.session),
             detached: false,
         };
+        let before = self.machine.before(launch.session);
         let reads = !launch.stdin.is_empty();
         let mut started = plan.start(&self.machine, || {
             let stdin = if reads { Stdio::piped() } else { Stdio::null() };
@@ -216,7 +230,7 @@ impl Processes for HostProcesses {
             Err(fault) => (None, Some(fault)),
         };
         let machine = Arc::clone(&self.machine);
-        let mut tree = HostTree::new(machine, launch.session, started, feeding);
+        let mut tree = HostTree::new(machine, launch.session, started, feeding, before);
         match fault {
             None => Ok(Box::new(tree)),
             Some(source) => {

@@ -1,7 +1,7 @@
 //! The process table: what `/proc` says of one process or of all.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -180,11 +180,19 @@ const BLURRED_MAX: usize = 3;
 /// so, as the other has a new number. A process may be visited again after a blurred sight.
 ///
 /// `true` if in the end nobody had come; otherwise somebody may have been missed.
-pub(crate) fn for_each_living(mut visit: impl FnMut(Process) -> Sight) -> bool {
+///
+/// Numbers for which `is_known` are left out.
+pub(crate) fn for_each_living(
+    is_known: impl Fn(u32) -> bool,
+    mut visit: impl FnMut(Process) -> Sight,
+) -> bool {
     let mut looks: HashMap<u32, usize> = HashMap::new();
     for _ in 0..ROUNDS_MAX {
         let mut fresh = numbers();
-        fresh.retain(|pid| looks.get(pid).is_none_or(|&count| count < BLURRED_MAX));
+        fresh.retain(|pid| {
+            let is_done = looks.get(pid).is_some_and(|&count| count >= BLURRED_MAX);
+            !is_done && !is_known(*pid)
+        });
         if fresh.is_empty() {
             return true;
         }
@@ -200,6 +208,51 @@ pub(crate) fn for_each_living(mut visit: impl FnMut(Process) -> Sight) -> bool {
         }
     }
     false
+}
+
+/// The processes of one moment, by their numbers alone.
+///
+/// The system gives numbers out in a circle: as long as fewer processes and threads were made
+/// since than there are numbers, none of these is another process than it was.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    pids: HashSet<u32>,
+    made: u64,
+    numbers_max: u64,
+}
+
+impl Crowd {
+    /// The processes that there are now; `None` where the system does not count them.
+    pub(crate) fn now() -> Option<Self> {
+        let numbers_max = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?;
+        let numbers_max = numbers_max.trim().parse().ok()?;
+        let made = made_since_boot()?;
+        let pids = numbers().into_iter().collect();
+        Some(Self {
+            pids,
+            made,
+            numbers_max,
+        })
+    }
+
+    /// Whether its numbers still mean what they did. Half of the circle is left for what is in use.
+    pub(crate) fn is_valid(&self) -> bool {
+        made_since_boot().is_some_and(|made| made.saturating_sub(self.made) < self.numbers_max / 2)
+    }
+
+    pub(crate) fn contains(&self, pid: u32) -> bool {
+        self.pids.contains(&pid)
+    }
+}
+
+/// How many processes and threads were made since the system began.
+fn made_since_boot() -> Option<u64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("processes "))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// The numbers of all processes.

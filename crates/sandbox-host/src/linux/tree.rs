@@ -23,6 +23,7 @@ use super::{
     host::Machine,
     launch::Started,
     stdin::Feeding,
+    table::Crowd,
 };
 
 /// A leader and all that came of it.
@@ -39,6 +40,7 @@ pub(crate) struct HostTree {
     exit: Option<Exit>,
     reaped: bool,
     feeding: Option<Feeding>,
+    before: Option<Arc<Crowd>>,
 }
 
 impl HostTree {
@@ -47,6 +49,7 @@ impl HostTree {
         session: SessionId,
         started: Started,
         feeding: Option<Feeding>,
+        before: Option<Arc<Crowd>>,
     ) -> Self {
         let Started {
             child,
@@ -62,6 +65,7 @@ impl HostTree {
             exit: None,
             reaped: false,
             feeding,
+            before,
         }
     }
 
@@ -114,6 +118,7 @@ impl ProcessTree for HostTree {
             machine: &self.machine,
             session: self.session,
             leader,
+            before: self.before.as_deref(),
         };
         let ended = end(census, grace);
         self.feeding = None;
