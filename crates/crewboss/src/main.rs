@@ -24,6 +24,8 @@ mod workplace;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
+use sandbox_host::Prepared;
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     #[cfg(debug_assertions)]
@@ -36,14 +38,16 @@ fn main() -> ExitCode {
             drop(std::io::stdout().write_all(version.as_bytes()));
             ExitCode::SUCCESS
         }
-        Some(wiring::EXEC_SHIM) => {
-            let error = sandbox_host::exec_shim(&arguments[2..]);
-            drop(writeln!(
-                std::io::stderr(),
-                "error: cannot execute: {error}"
-            ));
-            ExitCode::from(u8::try_from(sandbox_host::EXIT_NOT_STARTED).unwrap_or(1))
-        }
+        Some(wiring::EXEC_SHIM) => match sandbox_host::exec_shim(&arguments[2..]) {
+            Prepared::Own(arguments) => ExitCode::from(cli::main(arguments) as u8),
+            Prepared::Refused(error) => {
+                drop(writeln!(
+                    std::io::stderr(),
+                    "error: cannot execute: {error}"
+                ));
+                ExitCode::from(u8::try_from(sandbox_host::EXIT_NOT_STARTED).unwrap_or(1))
+            }
+        },
         _ => ExitCode::from(cli::main(arguments) as u8),
     }
 }

@@ -13,5 +13,5 @@ mod linux;
 pub use linux::{
     clock::SystemClock,
     host::{CgroupRoot, HostOptions, HostProcesses, Unsupported},
-    shim::{EXIT_NOT_STARTED, exec_shim},
+    shim::{EXIT_NOT_STARTED, Prepared, exec_shim},
 };

@@ -21,8 +21,18 @@ pub(crate) const CGROUP: &str = "--cgroup";
 pub(crate) const SETSID: &str = "--setsid";
 pub(crate) const ARG0: &str = "--arg0";
 
-/// Prepares this process and then replaces it by a program; returns only what prevented that, and
-/// then nothing of the program has run.
+/// What a prepared process does.
+#[derive(Debug)]
+pub enum Prepared {
+    /// The program to execute is the one that already runs: it goes on with these arguments, its
+    /// own name first, which saves it a second start.
+    Own(Vec<OsString>),
+    /// What prevented the program from being executed. Nothing of it has run.
+    Refused(io::Error),
+}
+
+/// Prepares this process and then replaces it by a program; returns only where that program is
+/// this one, or with what prevented it.
 ///
 /// `args` are `[--report PATH] [--cgroup DIR] [--setsid] [--arg0 NAME] -- PROGRAM ARGS…`, as
 /// `HostProcesses` writes them after the arguments of its shim. The program gets the environment,
@@ -31,22 +41,28 @@ pub(crate) const ARG0: &str = "--arg0";
 /// started threads. There is no parent death signal: that would fire when the *thread* that
 /// started the tree ends; what a killed parent leaves is found by marker and control group.
 ///
-/// The caller should print the error and end with [`EXIT_NOT_STARTED`].
+/// The caller should print an error and end with [`EXIT_NOT_STARTED`].
 #[must_use]
-pub fn exec_shim(args: &[OsString]) -> io::Error {
+pub fn exec_shim(args: &[OsString]) -> Prepared {
     let order = match Order::parse(args) {
         Ok(order) => order,
-        Err(error) => return error,
+        Err(error) => return Prepared::Refused(error),
     };
     let mut reporter = match order.report.as_deref().map(Reporter::open).transpose() {
         Ok(reporter) => reporter,
-        Err(error) => return error,
+        Err(error) => return Prepared::Refused(error),
     };
-    let (step, error) = order.carry_out();
+    let refused = match order.prepare() {
+        // The end of the report says that it is done.
+        Ok(()) if order.is_own() => return Prepared::Own(order.own_arguments()),
+        Ok(()) => (Step::Execute, order.execute()),
+        Err(refused) => refused,
+    };
+    let (step, error) = refused;
     if let Some(reporter) = &mut reporter {
         reporter.refuse(step, &error);
     }
-    error
+    Prepared::Refused(error)
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -81,15 +97,26 @@ impl Order {
         Ok(order)
     }
 
-    /// Returns only where something could not be done.
-    fn carry_out(&self) -> (Step, io::Error) {
+    fn prepare(&self) -> Result<(), (Step, io::Error)> {
         if let Some(error) = self.cgroup.as_deref().and_then(|dir| join(dir).err()) {
-            return (Step::Join, error);
+            return Err((Step::Join, error));
         }
         if let Some(error) = self.setsid.then(setsid).and_then(Result::err) {
-            return (Step::Detach, error.into());
+            return Err((Step::Detach, error.into()));
         }
-        (Step::Execute, self.execute())
+        Ok(())
+    }
+
+    /// Whether what is to be executed is what runs; not where its file was replaced meanwhile.
+    fn is_own(&self) -> bool {
+        std::env::current_exe().is_ok_and(|own| own == self.program)
+    }
+
+    fn own_arguments(&self) -> Vec<OsString> {
+        let name = self.arg0.as_ref().unwrap_or(&self.program).clone();
+        std::iter::once(name)
+            .chain(self.args.iter().cloned())
+            .collect()
     }
 
     #[expect(
