@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -27,7 +27,7 @@ impl Layout {
 
     /// The state directory by its real name, made where it is missing: git records real names.
     pub(crate) fn real(&self) -> Result<Self, WorkspaceError> {
-        fs::create_dir_all(&self.state).map_err(io_error("create", &self.state))?;
+        make_private(&self.state)?;
         let state = fs::canonicalize(&self.state).map_err(io_error("find", &self.state))?;
         Ok(Self { state })
     }
@@ -55,9 +55,18 @@ impl Layout {
     /// Where the private index of a worktree goes that has no git directory any more.
     pub(crate) fn scratch_index(&self, session: SessionId) -> Result<PathBuf, WorkspaceError> {
         let directory = self.state.join("scratch");
-        fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+        make_private(&directory)?;
         Ok(directory.join(format!("{session}-index")))
     }
+}
+
+/// Makes a directory of ours, with those above it, that only the user may look into.
+pub(crate) fn make_private(directory: &Path) -> Result<(), WorkspaceError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(io_error("create", directory))
 }
 
 /// The sessions that have an entry in a directory, with its path.

@@ -8,7 +8,7 @@ use domain::workspace::{CommitId, WorkspaceMode, WorkspaceRecord, branch_name};
 use crate::{
     combine,
     git::Git,
-    layout::{Layout, delete},
+    layout::{Layout, delete, make_private},
     remove,
     repository::{Located, Repository, io_error},
     worktree::Worktree,
@@ -35,7 +35,7 @@ fn in_place(request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError>
 
 fn folder(layout: &Layout, request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError> {
     let path = layout.real()?.folder(request.session);
-    fs::create_dir_all(&path).map_err(io_error("create", &path))?;
+    make_private(&path)?;
     Ok(plain(WorkspaceMode::Folder, &path))
 }
 
@@ -129,7 +129,7 @@ fn register(
     let lock = repository.lock(layout.state())?;
     remove::unregister(&Worktree::at(repository, &record.path)?)?;
     let parent = layout.worktrees(repository);
-    fs::create_dir_all(&parent).map_err(io_error("create", &parent))?;
+    make_private(&parent)?;
     let add = [
         "worktree",
         "add",

@@ -13,7 +13,10 @@ use app::ports::workspaces::{Target, WorkspaceError};
 use domain::workspace::CommitId;
 use sha2::{Digest, Sha256};
 
-use crate::git::{Call, Git};
+use crate::{
+    git::{Call, Git},
+    layout::make_private,
+};
 
 /// A repository, by its common git directory.
 #[derive(Debug)]
@@ -266,7 +269,7 @@ impl Repository<'_> {
     /// worktrees or merges waits for. Dropping the file or dying releases it.
     pub(crate) fn lock(&self, state_directory: &Path) -> Result<File, WorkspaceError> {
         let directory = state_directory.join("locks");
-        fs::create_dir_all(&directory).map_err(io_error("create", &directory))?;
+        make_private(&directory)?;
         let path = directory.join(format!("{}.lock", self.key()));
         let open = File::options()
             .create(true)

@@ -1,6 +1,6 @@
 //! Making workspaces in every mode and from every state of the repository.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use app::ports::workspaces::{PrepareRequest, Removed, WorkspaceError, Workspaces};
 use domain::workspace::WorkspaceMode;
@@ -29,6 +29,22 @@ fn a_worktree_starts_from_the_target_outside_the_repository() {
         "asked again while it is worked in"
     );
     assert!(record.path.join("work").exists());
+}
+
+#[test]
+fn what_is_made_outside_the_project_is_the_users_alone() {
+    let fixture = Fixture::new();
+    let record = fixture.prepare(1);
+    let repository = record.path.parent().expect("parent");
+    for directory in [
+        fixture.state.clone(),
+        fixture.state.join("worktrees"),
+        fixture.state.join("locks"),
+        repository.to_owned(),
+    ] {
+        let mode = fs::metadata(&directory).expect("metadata").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o700, "{}", directory.display());
+    }
 }
 
 #[test]
