@@ -59,6 +59,15 @@ impl Cgroups {
         Some(Self { base })
     }
 
+    /// The group that is nobody's session, where we are in one of ours ourselves: what is to
+    /// outlive that goes there.
+    pub(crate) fn way_out(&self) -> Option<&Path> {
+        let own = own_path(&fs::read_to_string("/proc/self/cgroup").ok()?)?;
+        let mut parts = own.components();
+        let is_inside = parts.any(|part| part.as_os_str() == FOLDER) && parts.next().is_some();
+        is_inside.then_some(&self.base)
+    }
+
     /// The group of a session, by its mark, which need not exist.
     pub(crate) fn of(&self, mark: &str) -> SessionCgroup {
         SessionCgroup {

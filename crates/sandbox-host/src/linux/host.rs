@@ -101,14 +101,17 @@ impl Machine {
 
     /// The control group of a session, which need not exist.
     pub(crate) fn cgroup_of(&self, session: SessionId) -> Option<SessionCgroup> {
+        Some(self.cgroups()?.of(&self.mark(session)))
+    }
+
+    /// Where control groups are made, if they can be.
+    pub(crate) fn cgroups(&self) -> Option<&Cgroups> {
         let found = self.cgroups.get_or_init(|| match &self.cgroup_root {
             CgroupRoot::Detect => Cgroups::detect(),
             CgroupRoot::At(root) => Cgroups::at(root),
             CgroupRoot::Off => None,
         });
-        found
-            .as_ref()
-            .map(|cgroups| cgroups.of(&self.mark(session)))
+        found.as_ref()
     }
 
     /// Whether trees that start now get a control group, if there can be any.

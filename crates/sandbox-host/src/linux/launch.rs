@@ -86,7 +86,7 @@ impl Plan<'_> {
         };
         // Another process may have removed the group, empty, between making and joining it.
         for _ in 0..2 {
-            let Some(dir) = self.make_cgroup(machine) else {
+            let Some(dir) = self.group(machine) else {
                 break;
             };
             match run(Some(&dir)) {
@@ -104,8 +104,13 @@ impl Plan<'_> {
         })
     }
 
-    fn make_cgroup(&self, machine: &Machine) -> Option<PathBuf> {
+    /// The control group to begin in: the session's own; for what is to outlive us, one outside the
+    /// session that we may be part of.
+    fn group(&self, machine: &Machine) -> Option<PathBuf> {
         machine.shim.as_ref()?;
+        if self.detached {
+            return machine.cgroups()?.way_out().map(Path::to_path_buf);
+        }
         let group = machine
             .cgroup_of(self.session?)
             .filter(|_| machine.uses_cgroups())?;

@@ -1,10 +1,10 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use app::ports::processes::{Processes, SpawnError};
+use app::ports::processes::{Processes, SESSION_MARKER, SpawnError};
 use domain::process::ProcessIdentity;
 use rustix::process::{Pid, Signal, getsid, kill_process};
 
-use crate::setting::{LONG, shim_program, until, with_each, with_shim};
+use crate::setting::{LONG, grouped, launch, session, shim_program, until, with_each, with_shim};
 use sandbox_host::CgroupRoot;
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -90,4 +90,37 @@ fn it_outlives_who_started_it() {
     let child = host.identify(read().unwrap()).unwrap();
     assert!(host.is_alive(&child));
     kill(&child);
+}
+
+const LOG: &str = "CREWBOSS_TEST_LOG";
+
+#[test]
+fn it_outlives_the_session_in_which_it_was_started() {
+    if let Some(log) = std::env::var_os(LOG) {
+        let inner = with_shim(CgroupRoot::Detect);
+        let env = [(SESSION_MARKER.to_owned(), inner.mark(session()))];
+        let args = words(&["-c", "echo $$; exec sleep 600"]);
+        inner
+            .spawn_detached(Path::new("/bin/sh"), &args, &env, Path::new(&log))
+            .unwrap();
+        return;
+    }
+    let Some(host) = grouped() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let program = std::env::current_exe().unwrap();
+    let name = "detached::it_outlives_the_session_in_which_it_was_started";
+    let mut launch = launch(program.to_str().unwrap(), &[name, "--exact"]);
+    let shown = log.to_str().unwrap().to_owned();
+    launch.env.push((LOG.to_owned(), shown));
+    let session = launch.session;
+    let mut tree = host.spawn(launch).unwrap();
+    assert!(tree.wait(LONG).unwrap().unwrap().is_success());
+    let read = || fs::read_to_string(&log).ok()?.trim().parse::<u32>().ok();
+    until("it wrote its number", || read().is_some());
+    let sleep = host.identify(read().unwrap()).unwrap();
+    assert_eq!(host.members(session), []);
+    tree.end(Duration::ZERO);
+    assert!(host.is_alive(&sleep));
+    kill(&sleep);
 }
