@@ -1,5 +1,7 @@
 //! The session aggregate: one agent at work on one task.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -8,6 +10,7 @@ use crate::{
     gate::GateResult,
     id::{ProjectId, SessionId, TaskId},
     process::{Exit, ProcessIdentity},
+    redact::Redactor,
     rejection::Rejected,
     time::{Due, Moment, Timestamp},
     usage::Usage,
@@ -199,6 +202,33 @@ impl Outcome {
             warnings: vec![],
             ended_at,
         }
+    }
+
+    /// The same outcome, with every text that an agent or a check may have written redacted.
+    #[must_use]
+    pub fn without_secrets(mut self, redactor: &Redactor) -> Self {
+        let mask = |text: &mut String| {
+            if let Cow::Owned(masked) = redactor.text(text) {
+                *text = masked;
+            }
+        };
+        if let SessionResult::Failed { failure } | SessionResult::TimedOut { failure } =
+            &mut self.result
+        {
+            mask(&mut failure.message);
+            failure.details.as_mut().map(mask);
+        }
+        self.agent_session.as_mut().map(mask);
+        self.summary.as_mut().map(mask);
+        self.warnings.iter_mut().for_each(mask);
+        for file in &mut self.changes {
+            mask(&mut file.path);
+            file.from.as_mut().map(mask);
+        }
+        for gate in &mut self.gates {
+            mask(&mut gate.tail);
+        }
+        self
     }
 }
 

@@ -137,16 +137,16 @@ fn carry(mut deps: Deps, id: SessionId, fence: u64) -> RunnerExit {
         task: session.task,
         session: id,
     };
+    let redactor = Redactor::new(deps.config.secrets.iter().map(String::as_str));
     let log = match deps.folders.open_log(&place, &deps.config.log) {
         Ok(log) => log,
         Err(error) => {
             let failure = of_folder(&error);
             let now = deps.clock.now().wall;
             let outcome = Outcome::bare(SessionResult::Failed { failure }, now);
-            return settle(&deps, &voice, &session, &place, outcome, None);
+            return settle(&deps, &voice, &session, &place, outcome, None, &redactor);
         }
     };
-    let redactor = Redactor::new(deps.config.secrets.iter().map(String::as_str));
     let output = Output::new(log, redactor, Arc::clone(&deps.clock));
     if let Err(error) = &control {
         output.note(&format!(
@@ -173,7 +173,11 @@ fn carry(mut deps: Deps, id: SessionId, fence: u64) -> RunnerExit {
     board.show(Phase::Settling);
     match done {
         Ok(outcome) => {
-            let exit = settle(&deps, &voice, &session, &place, outcome, workspace.as_ref());
+            let redactor = output.redactor();
+            let workspace = workspace.as_ref();
+            let exit = settle(
+                &deps, &voice, &session, &place, outcome, workspace, &redactor,
+            );
             if let (RunnerExit::Settled(_), Some(files)) = (&exit, files) {
                 files.clear();
             }
@@ -209,15 +213,18 @@ fn begin(voice: &Voice, processes: &dyn Processes) -> Result<Session, Error> {
     }
 }
 
-/// Writes the outcome down, then carries it into the world, the store, and out of the way.
+/// Writes the outcome down without secrets, then carries it into the world, the store, and out of
+/// the way.
 fn settle(
     deps: &Deps,
     voice: &Voice,
     session: &Session,
     place: &SessionPlace,
-    mut outcome: Outcome,
+    outcome: Outcome,
     workspace: Option<&WorkspaceRecord>,
+    redactor: &Redactor,
 ) -> RunnerExit {
+    let mut outcome = outcome.without_secrets(redactor);
     let meta = voice.meta();
     let settling = Settling {
         store: &*deps.store,
@@ -233,6 +240,7 @@ fn settle(
     if let Err(SettleError::Publish { source, .. }) = &settled {
         let failure = unpublished(source);
         outcome = not_published(deps, session, outcome, failure, workspace);
+        outcome = outcome.without_secrets(redactor);
         drop(deps.folders.write_outcome(place, &outcome));
         settled = settling.settle(session, &outcome);
     }

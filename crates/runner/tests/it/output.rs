@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use domain::{agent::CompletionRule::ExitCode, task::TaskStatus};
+use domain::{
+    agent::CompletionRule::{ExitCode, Sentinel},
+    task::TaskStatus,
+};
 
 use testkit::fake_agents;
 
@@ -53,6 +56,22 @@ fn secrets_are_masked_before_they_are_written() {
     for secret in ["tok-3f9a17c2d8", "own-password-1", "sk-abcdefghij"] {
         assert!(!log.contains(secret), "{log}");
     }
+}
+
+#[test]
+fn what_a_sentinel_file_says_is_masked_in_the_outcome_and_the_store() {
+    let mut bench = Bench::with_script(
+        "printf '{\"error\":\"no login with own-password-1\",\"details\":\"own-password-1\"}' \
+         >\"$CREWBOSS_ERROR_FILE\"",
+        Sentinel,
+    );
+    bench.config.secrets = vec!["own-password-1".to_owned()];
+    let ran = bench.run(|_| {});
+    let failure = ran.task.failure().expect("a failure");
+    assert_eq!(failure.message, "no login with ***");
+    assert_eq!(failure.details.as_deref(), Some("***"));
+    let written = fs::read_to_string(bench.folder(&ran.session).join("outcome.json"));
+    assert!(!written.unwrap().contains("own-password-1"));
 }
 
 #[test]
