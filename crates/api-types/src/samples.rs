@@ -134,6 +134,7 @@ pub(crate) fn session() -> Session {
             start: None,
             branch: None,
         }),
+        gates: vec![],
         outcome: Some(outcome()),
         started_at: Some(AT),
         created_at: AT,

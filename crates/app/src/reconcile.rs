@@ -190,18 +190,28 @@ impl Reconciler {
         };
         CrashPoint::LeftoversEnded.reached();
         // A file that is not whole was never settled by anyone: the work is done again.
+        let mut why = loss.describe().to_owned();
         if let Ok(Some(outcome)) = self.folders.read_outcome(&place) {
-            return match self.settling().settle(session, &outcome) {
-                Ok(_) => Finding::Settled(session.id),
-                Err(error) => stuck(describe(&error)),
-            };
+            match session.believes(&outcome) {
+                Ok(()) => {
+                    return match self.settling().settle(session, &outcome) {
+                        Ok(_) => Finding::Settled(session.id),
+                        Err(error) => stuck(describe(&error)),
+                    };
+                }
+                Err(doubt) => why = format!("{why}; {doubt}"),
+            }
         }
         if let Err(error) = self.clear_away(session, &place.root) {
             return stuck(error.to_string());
         }
         CrashPoint::Salvaged.reached();
-        match self.orphan(session, loss) {
-            Ok(()) => orphaned(session, loss, leftovers),
+        match self.give_up(session, &why) {
+            Ok(()) => Finding::Orphaned {
+                session: session.id,
+                why,
+                leftovers,
+            },
             Err(error) => stuck(error.to_string()),
         }
     }

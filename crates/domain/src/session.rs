@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     agent::AgentName,
     failure::{Failure, FailureReason},
-    gate::GateResult,
+    gate::{GateResult, GateStatus},
     id::{ProjectId, SessionId, TaskId},
     process::{Exit, ProcessIdentity},
     redact::Redactor,
@@ -263,6 +263,9 @@ pub struct Session {
     pub deadline: Option<Due>,
     /// Where it edits, once that exists.
     pub workspace: Option<WorkspaceRecord>,
+    /// The gates that it has to pass, known from when its agent has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<String>,
     /// How it ended.
     pub outcome: Option<Outcome>,
     /// When the agent was started.
@@ -297,7 +300,11 @@ pub enum SessionCommand {
         deadline: Option<Due>,
     },
     /// The agent has ended; gates follow.
-    Verify,
+    Verify {
+        /// The names of those that it has to pass.
+        #[serde(default)]
+        gates: Vec<String>,
+    },
     /// Someone wants it to end.
     Stop {
         /// Why.
@@ -351,7 +358,11 @@ pub enum SessionEvent {
         deadline: Option<Due>,
     },
     /// See [`SessionCommand::Verify`].
-    Verifying,
+    Verifying {
+        /// The names of the gates that it has to pass.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gates: Vec<String>,
+    },
     /// See [`SessionCommand::Stop`].
     StopRequested {
         /// Why.
@@ -383,7 +394,7 @@ impl SessionEvent {
             Self::Begun { .. } => "session.begun",
             Self::Prepared { .. } => "session.prepared",
             Self::Launched { .. } => "session.launched",
-            Self::Verifying => "session.verifying",
+            Self::Verifying { .. } => "session.verifying",
             Self::StopRequested { .. } => "session.stop_requested",
             Self::DeadlineMoved { .. } => "session.deadline_moved",
             Self::Finished { .. } => "session.finished",
@@ -400,7 +411,7 @@ impl SessionCommand {
             Self::Begin { .. } => "begin",
             Self::Prepared { .. } => "prepared",
             Self::Launched { .. } => "launched",
-            Self::Verify => "verify",
+            Self::Verify { .. } => "verify",
             Self::Stop { .. } => "stop",
             Self::MoveDeadline { .. } => "move deadline",
             Self::Finish { .. } => "finish",
@@ -466,7 +477,9 @@ impl Session {
                     deadline: deadline.clone(),
                 }])
             }
-            (S::Running, SessionCommand::Verify) => Ok(vec![SessionEvent::Verifying]),
+            (S::Running, SessionCommand::Verify { gates }) => Ok(vec![SessionEvent::Verifying {
+                gates: gates.clone(),
+            }]),
             (_, SessionCommand::Stop { reason }) => match self.stop {
                 Some(_) => Ok(vec![]),
                 None => Ok(vec![SessionEvent::StopRequested { reason: *reason }]),
@@ -495,14 +508,43 @@ impl Session {
                 }
                 Ok(vec![SessionEvent::Orphaned { why: why.clone() }])
             }
-            (S::Verifying, SessionCommand::Verify) => Ok(vec![]),
+            (S::Verifying, SessionCommand::Verify { .. }) => Ok(vec![]),
             (_, SessionCommand::Prepared { .. } | SessionCommand::Launched { .. }) => {
                 rejected("only a session in preparation can")
             }
-            (_, SessionCommand::Verify | SessionCommand::MoveDeadline { .. }) => {
+            (_, SessionCommand::Verify { .. } | SessionCommand::MoveDeadline { .. }) => {
                 rejected("its agent is not running")
             }
         }
+    }
+
+    /// Whether an outcome that was found in a file, and not heard from the runner, can be this
+    /// session's: an agent may write such a file as well, but speaks neither before the session's
+    /// gates run nor for them.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn believes(&self, outcome: &Outcome) -> Result<(), String> {
+        if outcome.result != SessionResult::Completed {
+            return Ok(());
+        }
+        if self.status != SessionStatus::Verifying {
+            return Err("its outcome file says completed, but its agent had not ended".to_owned());
+        }
+        let passed = outcome
+            .gates
+            .iter()
+            .filter(|gate| gate.status == GateStatus::Passed);
+        let mut passed: Vec<&str> = passed.map(|gate| gate.name.as_str()).collect();
+        for name in &self.gates {
+            let Some(at) = passed.iter().position(|known| known == name) else {
+                return Err(format!(
+                    "its outcome file says completed, but gate `{name}` did not pass"
+                ));
+            };
+            passed.swap_remove(at);
+        }
+        Ok(())
     }
 
     /// Folds one event into the session. Total: history is never refused.
@@ -523,7 +565,10 @@ impl Session {
                 self.started_at = Some(at);
                 self.status = SessionStatus::Running;
             }
-            SessionEvent::Verifying => self.status = SessionStatus::Verifying,
+            SessionEvent::Verifying { gates } => {
+                self.gates.clone_from(gates);
+                self.status = SessionStatus::Verifying;
+            }
             SessionEvent::StopRequested { reason } => self.stop = Some(*reason),
             SessionEvent::DeadlineMoved { deadline } => self.deadline.clone_from(deadline),
             SessionEvent::Finished { outcome } => {
@@ -533,5 +578,98 @@ impl Session {
             SessionEvent::Orphaned { .. } => self.status = SessionStatus::Orphaned,
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(name: &str, status: GateStatus) -> GateResult {
+        GateResult {
+            name: name.to_owned(),
+            required: true,
+            status,
+            exit: None,
+            duration_ms: 0,
+            tail: String::new(),
+            output: None,
+        }
+    }
+
+    fn session(status: SessionStatus, gates: &[&str]) -> Session {
+        let boot = crate::time::BootId("b".to_owned());
+        Session {
+            id: "ses_1".parse().unwrap(),
+            task: "task_1".parse().unwrap(),
+            project: "prj_1".parse().unwrap(),
+            fence: 1,
+            agent: "a".parse().unwrap(),
+            kind: SessionKind::Managed,
+            status,
+            launcher: ProcessIdentity {
+                pid: 1,
+                start_ticks: 1,
+                boot: boot.clone(),
+                namespace: None,
+            },
+            runner: None,
+            process: None,
+            lease_until: Moment { boot, millis: 1 },
+            stop: None,
+            deadline: None,
+            workspace: None,
+            gates: gates.iter().map(|name| (*name).to_owned()).collect(),
+            outcome: None,
+            started_at: None,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+            version: 1,
+        }
+    }
+
+    fn completed(gates: Vec<GateResult>) -> Outcome {
+        let bare = Outcome::bare(SessionResult::Completed, Timestamp::default());
+        Outcome { gates, ..bare }
+    }
+
+    #[test]
+    fn a_file_that_says_completed_is_believed_only_behind_the_gates() {
+        use GateStatus::{Failed, Passed};
+        let bare = completed(vec![]);
+        let running = session(SessionStatus::Running, &[]);
+        running.believes(&bare).unwrap_err();
+        let verifying = SessionStatus::Verifying;
+        session(verifying, &[]).believes(&bare).unwrap();
+        let checked = session(verifying, &["test", "test", "lint"]);
+        let doubt = |gates| checked.believes(&completed(gates)).unwrap_err();
+        assert!(doubt(vec![]).contains("`test`"));
+        let (test, lint) = (gate("test", Passed), gate("lint", Passed));
+        assert!(doubt(vec![test.clone(), lint.clone()]).contains("`test`"));
+        let failed = gate("lint", Failed);
+        assert!(doubt(vec![test.clone(), test.clone(), failed]).contains("`lint`"));
+        let all = completed(vec![test.clone(), lint, test]);
+        checked.believes(&all).unwrap();
+        let cancelled = Outcome::bare(SessionResult::Cancelled, Timestamp::default());
+        checked.believes(&cancelled).unwrap();
+    }
+
+    #[test]
+    fn every_text_of_an_outcome_is_masked() {
+        let redactor = Redactor::new(["own-password-1"]);
+        let said = || "own-password-1".to_owned();
+        let failure = Failure::new(FailureReason::AgentError, said()).with_details(said());
+        let mut outcome = Outcome::bare(SessionResult::Failed { failure }, Timestamp::default());
+        outcome.agent_session = Some(said());
+        outcome.summary = Some(said());
+        outcome.warnings = vec![said()];
+        outcome.gates = vec![GateResult {
+            tail: said(),
+            ..gate("test", GateStatus::Failed)
+        }];
+        let masked = outcome.without_secrets(&redactor);
+        let text = serde_json::to_string(&masked).unwrap();
+        assert!(!text.contains("password"), "{text}");
+        assert_eq!(text.matches("***").count(), 6, "{text}");
     }
 }

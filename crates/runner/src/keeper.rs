@@ -461,6 +461,7 @@ mod tests {
             stop: Some(StopReason::Cancel),
             deadline: None,
             workspace: None,
+            gates: vec![],
             outcome: None,
             started_at: None,
             created_at: at,

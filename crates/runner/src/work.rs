@@ -343,7 +343,9 @@ impl Work<'_> {
 
     fn tell_verifying(&self) -> Result<(), Stop> {
         self.board.show(Phase::Verifying);
-        match self.voice.say(SessionCommand::Verify) {
+        let required = self.gates().into_iter().filter(|gate| gate.required);
+        let gates = required.map(|gate| gate.name).collect();
+        match self.voice.say(SessionCommand::Verify { gates }) {
             Err(error) if crate::voice::is_loss(&error) => {
                 Err(Stop::Abort(Abort::Lost(Loss::Fence)))
             }
@@ -391,9 +393,14 @@ impl Work<'_> {
         }
     }
 
-    fn check(&self, workspace: &WorkspaceRecord, outcome: &mut Outcome) -> Result<(), Stop> {
+    /// The project's checks and then the task's own.
+    fn gates(&self) -> Vec<GateSpec> {
         let own = &self.job.task.spec.gates;
-        let specs: Vec<GateSpec> = self.deps.config.gates.iter().chain(own).cloned().collect();
+        self.deps.config.gates.iter().chain(own).cloned().collect()
+    }
+
+    fn check(&self, workspace: &WorkspaceRecord, outcome: &mut Outcome) -> Result<(), Stop> {
+        let specs = self.gates();
         if specs.is_empty() {
             return self.may_go_on();
         }

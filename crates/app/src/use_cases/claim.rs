@@ -106,6 +106,7 @@ fn claim(
         stop: None,
         deadline: None,
         workspace: None,
+        gates: vec![],
         outcome: None,
         started_at: None,
         created_at: now.wall,

@@ -66,6 +66,7 @@ pub(crate) fn attach(
         stop: None,
         deadline: None,
         workspace: None,
+        gates: vec![],
         outcome: None,
         started_at: Some(now.wall),
         created_at: now.wall,

@@ -121,7 +121,7 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
     prop_oneof![
         3 => (1..3_u32).prop_map(|pid| SessionCommand::Begin { runner: process(pid) }),
         3 => Just(SessionCommand::Launched { process: process(7), deadline: None }),
-        2 => Just(SessionCommand::Verify),
+        2 => Just(SessionCommand::Verify { gates: vec![] }),
         1 => Just(SessionCommand::Stop { reason: StopReason::Cancel }),
         1 => Just(SessionCommand::MoveDeadline { deadline: None }),
         1 => result.prop_map(|result| SessionCommand::Finish {
@@ -188,6 +188,7 @@ proptest! {
             stop: None,
             deadline: None,
             workspace: None,
+            gates: vec![],
             outcome: None,
             started_at: None,
             created_at: Timestamp::default(),

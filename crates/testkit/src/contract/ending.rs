@@ -37,7 +37,7 @@ pub fn a_session_walks_through_its_life(make: Make) {
     let session = running(&world);
     assert_eq!(session.status, SessionStatus::Running);
     let session = world
-        .say(&session, SessionCommand::Verify)
+        .say(&session, SessionCommand::Verify { gates: vec![] })
         .expect("the agent ended");
     assert_eq!(session.status, SessionStatus::Verifying);
     let session = world
@@ -59,7 +59,7 @@ pub fn a_void_fence_is_told_so(make: Make) {
     let (next, task) = world.claim().expect("it is queued again");
     assert!(next.fence > lost.fence);
     let before = world.contents();
-    let verify = world.say(&lost, SessionCommand::Verify);
+    let verify = world.say(&lost, SessionCommand::Verify { gates: vec![] });
     assert!(matches!(verify, Err(Error::FenceLost { .. })), "{verify:?}");
     let renew = world.run(Command::RenewLease {
         session: lost.id,
@@ -69,7 +69,7 @@ pub fn a_void_fence_is_told_so(make: Make) {
     assert!(matches!(renew, Err(Error::FenceLost { .. })), "{renew:?}");
     let late = world.finish(&lost, SessionResult::Completed);
     assert_eq!(late.expect("heard").status, SessionStatus::Orphaned);
-    let wrong = world.say_under(&next, next.fence + 1, SessionCommand::Verify);
+    let wrong = world.say_under(&next, next.fence + 1, SessionCommand::Verify { gates: vec![] });
     assert!(matches!(wrong, Err(Error::FenceLost { .. })), "{wrong:?}");
     assert_eq!(world.contents(), before);
     assert_eq!(world.task(task.id).status(), TaskStatus::Running);
