@@ -206,7 +206,7 @@ impl Reconciler {
             return stuck(error.to_string());
         }
         CrashPoint::Salvaged.reached();
-        match self.give_up(session, &why) {
+        match self.give_up(session, &why, true) {
             Ok(()) => Finding::Orphaned {
                 session: session.id,
                 why,
@@ -242,11 +242,12 @@ impl Reconciler {
     }
 
     fn orphan(&self, session: &Session, loss: Loss) -> Result<(), Error> {
-        self.give_up(session, loss.describe())
+        self.give_up(session, loss.describe(), true)
     }
 
-    /// Sends the task of a session back to the queue. Nothing of the session may live any more.
-    pub fn give_up(&self, session: &Session, why: &str) -> Result<(), Error> {
+    /// Sends the task of a session back to the queue. Nothing of the session may live any more. It
+    /// `counts` as a loss of the task unless nothing of the session was ever started.
+    pub fn give_up(&self, session: &Session, why: &str, counts: bool) -> Result<(), Error> {
         let request = Request {
             meta: self.meta.clone(),
             done: vec![],
@@ -257,6 +258,7 @@ impl Reconciler {
                     why: why.to_owned(),
                     runner: session.runner.clone(),
                     lease_until: session.lease_until.clone(),
+                    counts,
                 },
                 recovery: self.recovery,
             },

@@ -3,6 +3,7 @@
 
 mod bell;
 mod lock;
+mod pauses;
 mod scheduler;
 mod server;
 pub(crate) mod socket;
@@ -10,5 +11,6 @@ pub(crate) mod wire;
 
 pub(crate) use bell::Bell;
 pub(crate) use lock::{DaemonLock, LockError};
+pub(crate) use pauses::Pauses;
 pub(crate) use scheduler::{Hands, Scheduler, Terms};
 pub(crate) use server::Server;

@@ -14,11 +14,10 @@ use app::{
     },
 };
 use domain::{
-    failure::{Failure, FailureReason},
     id::TaskId,
     process::ProcessIdentity,
     project::Project,
-    session::{Outcome as SessionOutcome, Session, SessionCommand, SessionResult},
+    session::{Session, SessionCommand},
     task::Task,
 };
 
@@ -40,10 +39,25 @@ pub(crate) struct Launched {
 #[derive(Debug, Default)]
 pub(crate) struct Launches {
     pub(crate) started: Vec<Launched>,
-    /// Tasks whose runner could not be started; they have failed.
+    /// Tasks that were not started, and why.
     pub(crate) failed: Vec<(TaskId, String)>,
+    /// Whether no runner could be started for one of those: it is pending again.
+    pub(crate) requeued: bool,
     /// How many run now.
     pub(crate) running: u32,
+}
+
+impl Launches {
+    /// The exit code that tells of tasks that were not started.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.requeued {
+            Exit::Unavailable
+        } else if self.failed.is_empty() {
+            Exit::Ok
+        } else {
+            Exit::Failed
+        }
+    }
 }
 
 /// What to start.
@@ -94,6 +108,7 @@ pub(crate) fn launch(
             }),
             Err(why) => {
                 give_up(context, &session, &why)?;
+                launches.requeued = true;
                 launches.running = launches.running.saturating_sub(1);
                 launches.failed.push((task.id, why));
             }
@@ -190,18 +205,17 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// A task that cannot be started fails at once, and says why.
+/// A task that cannot be started goes back to the queue; nothing of it has run.
 fn give_up(context: &Context, session: &Session, why: &str) -> Result<(), Fail> {
-    let failure = Failure::new(
-        FailureReason::Infrastructure,
-        format!("its runner did not start: {why}"),
-    );
-    let now = context.clock()?.now().wall;
-    let outcome = Box::new(SessionOutcome::bare(SessionResult::Failed { failure }, now));
     context.change(Command::Session {
         session: session.id,
         fence: session.fence,
-        command: SessionCommand::Finish { outcome },
+        command: SessionCommand::Orphan {
+            why: format!("its runner did not start: {why}"),
+            runner: session.runner.clone(),
+            lease_until: session.lease_until.clone(),
+            counts: false,
+        },
         recovery: context.recovery()?,
     })?;
     Ok(())

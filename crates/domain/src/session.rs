@@ -328,7 +328,14 @@ pub enum SessionCommand {
         runner: Option<ProcessIdentity>,
         /// The lease that was seen; a renewal since then makes the command void.
         lease_until: Moment,
+        /// Whether it counts as a loss of the task; not where nothing of it was ever started.
+        #[serde(default = "counts_by_default")]
+        counts: bool,
     },
+}
+
+fn counts_by_default() -> bool {
+    true
 }
 
 /// What happened to a session. Stored: fields are added, never renamed.
@@ -501,6 +508,7 @@ impl Session {
                     why,
                     runner,
                     lease_until,
+                    counts: _,
                 },
             ) => {
                 if *runner != self.runner || *lease_until != self.lease_until {

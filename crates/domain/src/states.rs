@@ -347,6 +347,15 @@ fn task_commands() -> Vec<(&'static str, TaskCommand)> {
             TaskCommand::Requeue {
                 fence: FENCE,
                 requeues_max: 3,
+                counts: true,
+            },
+        ),
+        (
+            "requeue without a loss",
+            TaskCommand::Requeue {
+                fence: FENCE,
+                requeues_max: 0,
+                counts: false,
             },
         ),
         ("complete", TaskCommand::Complete { fence: FENCE }),
@@ -448,6 +457,7 @@ fn session_commands() -> Vec<(&'static str, SessionCommand)> {
         why: "lost".to_owned(),
         runner: pid.map(process),
         lease_until: moment(),
+        counts: true,
     };
     let cancel = StopReason::Cancel;
     let failed = SessionResult::Failed { failure: failure() };

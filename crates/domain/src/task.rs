@@ -305,6 +305,8 @@ pub enum TaskCommand {
         fence: u64,
         /// How many requeues are allowed before the task fails.
         requeues_max: u32,
+        /// Whether this is one of them.
+        counts: bool,
     },
     /// It is done.
     Complete {
@@ -376,6 +378,9 @@ pub enum TaskEvent {
     Requeued {
         /// The new fence.
         fence: u64,
+        /// Whether it counts as a loss.
+        #[serde(default = "counts_by_default", skip_serializing_if = "Clone::clone")]
+        counts: bool,
     },
     /// See [`TaskCommand::Complete`].
     Completed,
@@ -402,6 +407,10 @@ pub enum TaskEvent {
     Restored,
     /// See [`TaskCommand::Delete`].
     Deleted,
+}
+
+fn counts_by_default() -> bool {
+    true
 }
 
 impl TaskEvent {
@@ -599,10 +608,18 @@ impl Task {
                     TaskKind::External => rejected("this session does not hold it"),
                 }
             }
-            (TaskState::Running { .. }, TaskCommand::Requeue { requeues_max, .. }) => {
-                if self.requeues < *requeues_max {
+            (
+                TaskState::Running { .. },
+                TaskCommand::Requeue {
+                    requeues_max,
+                    counts,
+                    ..
+                },
+            ) => {
+                if !counts || self.requeues < *requeues_max {
                     return Ok(vec![TaskEvent::Requeued {
                         fence: self.fence + 1,
+                        counts: *counts,
                     }]);
                 }
                 let lost = self.requeues + 1;
@@ -726,9 +743,9 @@ impl Task {
                     sessions.retain(|held| held != session);
                 }
             }
-            TaskEvent::Requeued { fence } => {
+            TaskEvent::Requeued { fence, counts } => {
                 self.fence = *fence;
-                self.requeues += 1;
+                self.requeues += u32::from(*counts);
                 self.state = TaskState::Pending;
             }
             TaskEvent::Completed => self.state = TaskState::Completed { at },

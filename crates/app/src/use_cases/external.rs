@@ -99,6 +99,7 @@ pub(crate) fn detach(
         let requeue = TaskCommand::Requeue {
             fence: task.fence,
             requeues_max: u32::MAX,
+            counts: true,
         };
         task = change.change_task(task, &requeue)?;
     }

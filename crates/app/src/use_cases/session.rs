@@ -34,7 +34,8 @@ pub(crate) fn advance_session(
     }
     let (session, changed) = change.change_session(session, fence, command)?;
     if changed && ends {
-        end_task(change, &session, recovery)?;
+        let counts = !matches!(command, SessionCommand::Orphan { counts: false, .. });
+        end_task(change, &session, counts, recovery)?;
     }
     Ok(Output::Session {
         session: Box::new(session),
@@ -73,22 +74,28 @@ fn require_valid(change: &mut Change<'_>, session: &Session, fence: u64) -> Resu
     })
 }
 
-/// What the end of a session means for its task.
+/// What the end of a session means for its task; `counts` tells whether a loss is one of the task.
 fn end_task(
     change: &mut Change<'_>,
     session: &Session,
+    counts: bool,
     recovery: &RecoveryPolicy,
 ) -> Result<(), Error> {
     let task = change.task(session.task)?;
     if !task.sessions().contains(&session.id) {
         return Ok(());
     }
-    let command = task_command(&task, session, recovery);
+    let command = task_command(&task, session, counts, recovery);
     let task = change.change_task(task, &command)?;
     auto_retry(change, task, recovery)
 }
 
-fn task_command(task: &Task, session: &Session, recovery: &RecoveryPolicy) -> TaskCommand {
+fn task_command(
+    task: &Task,
+    session: &Session,
+    counts: bool,
+    recovery: &RecoveryPolicy,
+) -> TaskCommand {
     let fence = session.fence;
     let known = session
         .outcome
@@ -98,6 +105,7 @@ fn task_command(task: &Task, session: &Session, recovery: &RecoveryPolicy) -> Ta
         return TaskCommand::Requeue {
             fence,
             requeues_max: recovery.requeues_max,
+            counts,
         };
     };
     match result {

@@ -84,10 +84,6 @@ impl Args {
         for (_, why) in &launches.failed {
             out.say(format_args!("Error starting task: {why}"));
         }
-        Ok(if launches.failed.is_empty() {
-            Exit::Ok
-        } else {
-            Exit::Failed
-        })
+        Ok(launches.exit())
     }
 }

@@ -70,11 +70,10 @@ impl Args {
         report(context, &project, &launches, &ids, parallel)?;
         if !self.wait {
             tell_of_waiting(context, &project, &launches)?;
-            let failed = !launches.failed.is_empty();
-            return Ok(if failed { Exit::Failed } else { Exit::Ok });
+            return Ok(launches.exit());
         }
         let started: Vec<TaskId> = launches.started.iter().map(|one| one.task.id).collect();
-        wait_for(
+        let waited = wait_for(
             context,
             &started,
             Watch {
@@ -83,7 +82,12 @@ impl Args {
                 // Only a daemon starts them.
                 retries: context.has_daemon(),
             },
-        )
+        )?;
+        Ok(if launches.requeued {
+            launches.exit()
+        } else {
+            waited
+        })
     }
 }
 
@@ -105,6 +109,7 @@ fn start(
         let one = launch(context, project, Wanted::Task(*id))?;
         all.started.extend(one.started);
         all.failed.extend(one.failed);
+        all.requeued |= one.requeued;
         all.running = one.running;
     }
     Ok(all)

@@ -11,7 +11,7 @@ use app::{
     reconcile::{Finding, Reconciler},
 };
 use domain::{
-    id::{ProjectId, SessionId},
+    id::{ProjectId, SessionId, TaskId},
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
@@ -19,7 +19,10 @@ use domain::{
     task::Task,
 };
 
-use super::bell::{Bell, Heard};
+use super::{
+    bell::{Bell, Heard},
+    pauses::Pauses,
+};
 
 /// The terms under which a project's tasks are started.
 #[derive(Debug, Clone)]
@@ -49,6 +52,23 @@ pub(crate) trait Hands: Send + Sync + fmt::Debug {
     fn warn(&self, line: &str);
 }
 
+/// What is remembered from one look to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Sessions of which it was said that they cannot be recovered yet.
+    told: HashSet<SessionId>,
+    /// Projects in which no runner could be started.
+    pauses: Pauses,
+}
+
+/// What came of starting runners.
+#[derive(Debug, Default)]
+struct Launching {
+    any_started: bool,
+    /// The first task without a runner, and why.
+    refused: Option<(TaskId, String)>,
+}
+
 /// The daemon's one loop.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
@@ -67,10 +87,10 @@ impl Scheduler {
     /// Works until the bell is closed.
     pub(crate) fn run(&self) {
         let mut heard = 0;
-        let mut told = HashSet::new();
+        let mut memory = Memory::default();
         self.watch_runners();
         loop {
-            let pause = self.turn(&mut told).unwrap_or_else(|error| {
+            let pause = self.turn(&mut memory).unwrap_or_else(|error| {
                 self.hands.warn(&error.to_string());
                 self.interval
             });
@@ -83,13 +103,13 @@ impl Scheduler {
     }
 
     /// One look at everything; answers how long nothing is due.
-    fn turn(&self, told: &mut HashSet<SessionId>) -> Result<Duration, Error> {
+    fn turn(&self, memory: &mut Memory) -> Result<Duration, Error> {
         for finding in self.reconciler.run(None)? {
-            self.report(&finding, told);
+            self.report(&finding, &mut memory.told);
         }
         let mut pause = self.interval;
         for project in self.projects()? {
-            if let Some(due) = self.start_ready(&project)? {
+            if let Some(due) = self.start_ready(&project, &mut memory.pauses)? {
                 pause = pause.min(due);
             }
         }
@@ -126,18 +146,46 @@ impl Scheduler {
         }
     }
 
-    /// Starts what a project's limits allow; answers when its next task becomes due.
-    fn start_ready(&self, project: &Project) -> Result<Option<Duration>, Error> {
+    /// Starts what a project's limits allow; answers when there is something to do in it again.
+    fn start_ready(
+        &self,
+        project: &Project,
+        pauses: &mut Pauses,
+    ) -> Result<Option<Duration>, Error> {
         let (ready, next_due) = self.agenda(project.id)?;
-        if ready > 0 {
+        let next_due = next_due.map(Duration::from_millis);
+        if ready == 0 {
+            return Ok(next_due);
+        }
+        if pauses.left(project.id, &self.clock.now().moment).is_none() {
             match self.hands.terms(project) {
-                Ok(terms) => self.claim(project, &terms)?,
+                Ok(terms) => {
+                    let launching = self.claim(project, &terms)?;
+                    self.pause(project, &launching, pauses);
+                }
                 Err(why) => self
                     .hands
                     .warn(&format!("Nothing started in {}: {why}", project.root)),
             }
         }
-        Ok(next_due.map(Duration::from_millis))
+        let paused = pauses.left(project.id, &self.clock.now().moment);
+        Ok(next_due.into_iter().chain(paused).min())
+    }
+
+    /// Claims nothing for a while where no runner could be started.
+    fn pause(&self, project: &Project, launching: &Launching, pauses: &mut Pauses) {
+        match &launching.refused {
+            Some((task, why)) => {
+                if pauses.begin(project.id, &self.clock.now().moment) {
+                    self.hands.warn(&format!(
+                        "Cannot start a runner for {task}, which stays pending and is tried \
+                         again: {why}"
+                    ));
+                }
+            }
+            None if launching.any_started => pauses.end(project.id),
+            None => {}
+        }
     }
 
     fn agenda(&self, project: ProjectId) -> Result<(usize, Option<u64>), Error> {
@@ -155,7 +203,7 @@ impl Scheduler {
         }
     }
 
-    fn claim(&self, project: &Project, terms: &Terms) -> Result<(), Error> {
+    fn claim(&self, project: &Project, terms: &Terms) -> Result<Launching, Error> {
         let reply = self.store.execute(Request {
             meta: self.meta.clone(),
             done: vec![],
@@ -174,21 +222,24 @@ impl Scheduler {
             )));
         };
         CrashPoint::Claimed.reached();
+        let mut launching = Launching::default();
         for (session, task) in &claims {
             match self.hands.launch(project, session, task) {
-                Ok(runner) => self.hands.say(&format!(
-                    "Launched task {} (PID: {}, agent: {})",
-                    task.id, runner.pid, session.agent
-                )),
+                Ok(runner) => {
+                    launching.any_started = true;
+                    self.hands.say(&format!(
+                        "Launched task {} (PID: {}, agent: {})",
+                        task.id, runner.pid, session.agent
+                    ));
+                }
                 Err(why) => {
-                    self.hands
-                        .warn(&format!("Cannot start a runner for {}: {why}", task.id));
-                    self.reconciler
-                        .give_up(session, &format!("its runner did not start: {why}"))?;
+                    let what = format!("its runner did not start: {why}");
+                    self.reconciler.give_up(session, &what, false)?;
+                    launching.refused.get_or_insert((task.id, why));
                 }
             }
         }
-        Ok(())
+        Ok(launching)
     }
 
     /// Rings as soon as a runner's process ends, whatever ended it.

@@ -14,6 +14,7 @@ mod external;
 mod help;
 mod layouts;
 mod lifecycle;
+mod obstacles;
 mod place;
 mod queue;
 mod worktrees;

@@ -87,9 +87,12 @@ fn task_command() -> impl Strategy<Value = TaskCommand> {
         session().prop_map(|session| TaskCommand::Claim { session }),
         session().prop_map(|session| TaskCommand::Attach { session }),
         session().prop_map(|session| TaskCommand::Detach { session }),
-        (fence(), 0..3_u32).prop_map(|(fence, requeues_max)| TaskCommand::Requeue {
-            fence,
-            requeues_max
+        (fence(), 0..3_u32, any::<bool>()).prop_map(|(fence, requeues_max, counts)| {
+            TaskCommand::Requeue {
+                fence,
+                requeues_max,
+                counts,
+            }
         }),
         fence().prop_map(|fence| TaskCommand::Complete { fence }),
         fence().prop_map(|fence| TaskCommand::Fail {
@@ -128,7 +131,12 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
             outcome: Box::new(Outcome::bare(result, Timestamp::default())),
         }),
         1 => prop::option::of((1..3_u32).prop_map(process)).prop_map(|runner| {
-            SessionCommand::Orphan { why: "lost".to_owned(), runner, lease_until: moment() }
+            SessionCommand::Orphan {
+                why: "lost".to_owned(),
+                runner,
+                lease_until: moment(),
+                counts: true,
+            }
         }),
     ]
 }

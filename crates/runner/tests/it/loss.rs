@@ -33,6 +33,7 @@ fn a_lost_fence_ends_the_agent_and_claims_nothing() {
             why: "a test".to_owned(),
             runner: session.runner.clone(),
             lease_until: session.lease_until.clone(),
+            counts: true,
         },
         recovery: RecoveryPolicy::default(),
     });

@@ -150,6 +150,7 @@ impl Known {
                     why: "lost".to_owned(),
                     runner: session.runner.clone(),
                     lease_until: session.lease_until.clone(),
+                    counts: true,
                 };
                 Command::Session {
                     session: session.id,

@@ -305,6 +305,7 @@ impl World {
             why: "its runner died".to_owned(),
             runner: session.runner.clone(),
             lease_until: session.lease_until.clone(),
+            counts: true,
         };
         self.say(session, lost)
     }
