@@ -80,8 +80,11 @@ pub enum Query {
         /// Of one project, or of all.
         project: Option<ProjectId>,
     },
-    /// Effects that are still owed.
+    /// Effects that are still owed, in the order of their tasks.
     Effects {
+        /// Only those of tasks behind this one.
+        #[serde(default)]
+        after: Option<TaskId>,
         /// At most how many.
         limit: usize,
     },
@@ -212,8 +215,8 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         Query::LiveSessions { project } => Ok(View::Sessions {
             sessions: reader.live_sessions(*project)?,
         }),
-        Query::Effects { limit } => Ok(View::Effects {
-            effects: reader.effects(*limit)?,
+        Query::Effects { after, limit } => Ok(View::Effects {
+            effects: reader.effects(*after, *limit)?,
         }),
         Query::Agenda { project, now } => Ok(View::Agenda {
             ready: reader.ready(*project, 1, now)?.len(),

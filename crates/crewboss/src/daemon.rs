@@ -2,6 +2,7 @@
 //! Agents do not need it: they belong to their runners and outlive it.
 
 mod bell;
+mod images;
 mod lock;
 mod pauses;
 mod scheduler;
@@ -10,6 +11,7 @@ pub(crate) mod socket;
 pub(crate) mod wire;
 
 pub(crate) use bell::Bell;
+pub(crate) use images::{Images, Tools};
 pub(crate) use lock::{DaemonLock, LockError};
 pub(crate) use pauses::Pauses;
 pub(crate) use scheduler::{Hands, Scheduler, Terms};

@@ -225,8 +225,10 @@ impl Reader for State {
         })
     }
 
-    fn effects(&self, limit: usize) -> Result<Vec<Effect>, Error> {
-        let effects = self.effects.iter().map(|(task, version)| Effect {
+    fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
+        let owed = self.effects.iter();
+        let behind = owed.filter(|(task, _)| after.is_none_or(|after| **task > after));
+        let effects = behind.map(|(task, version)| Effect {
             task: *task,
             version: *version,
         });

@@ -322,7 +322,7 @@ impl Reader for Transaction<'_> {
         self.state.events(stream, after, limit)
     }
 
-    fn effects(&self, limit: usize) -> Result<Vec<Effect>, Error> {
-        self.state.effects(limit)
+    fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
+        self.state.effects(after, limit)
     }
 }

@@ -162,13 +162,19 @@ pub(crate) fn number_in_millis(connection: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-/// At most `rows` effects that are owed, those of the oldest tasks first.
-pub(crate) fn effects(connection: &Connection, rows: usize) -> Result<Vec<Effect>, Error> {
+/// At most `rows` effects that are owed, in the order of their tasks, of those behind a task or of
+/// all.
+pub(crate) fn effects(
+    connection: &Connection,
+    after: Option<TaskId>,
+    rows: usize,
+) -> Result<Vec<Effect>, Error> {
+    let after = after.map_or(0, task_number);
     connection
-        .prepare_cached("SELECT task, version FROM effects ORDER BY task LIMIT ?1")
+        .prepare_cached("SELECT task, version FROM effects WHERE task > ?2 ORDER BY task LIMIT ?1")
         .and_then(|mut statement| {
             statement
-                .query_map([limit(rows)], |row| {
+                .query_map([limit(rows), after], |row| {
                     Ok(Effect {
                         task: row.task_id(0)?,
                         version: row.number(1)?,

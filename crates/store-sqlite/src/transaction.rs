@@ -158,8 +158,8 @@ impl Reader for Transaction<'_> {
         events::after(self.connection, stream, after, limit)
     }
 
-    fn effects(&self, limit: usize) -> Result<Vec<Effect>, Error> {
-        singles::effects(self.connection, limit)
+    fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
+        singles::effects(self.connection, after, limit)
     }
 }
 

@@ -85,6 +85,7 @@ macro_rules! store_contract {
             keeping::pages_follow_each_other,
             keeping::an_idempotency_key_gets_the_first_answer_for_a_day,
             keeping::effects_are_owed_until_they_are_done,
+            keeping::effects_are_read_in_pages,
             keeping::generation_changes_with_every_commit,
             log::both_chains_verify_from_the_beginning,
             faults::a_failing_call_leaves_nothing_behind,

@@ -88,8 +88,9 @@ pub trait Reader {
     /// At most `limit` entries of the log after a position, of one stream or of all.
     fn events(&self, stream: Option<Stream>, after: u64, limit: usize)
     -> Result<Vec<Entry>, Error>;
-    /// At most `limit` effects that nobody has acknowledged, oldest first.
-    fn effects(&self, limit: usize) -> Result<Vec<Effect>, Error>;
+    /// At most `limit` effects that nobody has acknowledged, in the order of their tasks, of those
+    /// behind a task or of all.
+    fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error>;
 }
 
 /// One transaction: reads see its own writes, and nothing of it is seen before it commits.

@@ -34,7 +34,7 @@ use store_sqlite::SqliteStore;
 use crate::{
     config::Config,
     context::Context,
-    daemon::{Bell, DaemonLock, Hands, LockError, Scheduler, Server, Terms},
+    daemon::{Bell, DaemonLock, Hands, Images, LockError, Scheduler, Server, Terms, Tools},
     environment::Environment,
     fail::{Exit, Fail, Outcome},
     launch::Starter,
@@ -42,9 +42,6 @@ use crate::{
     places::Places,
     retention, wiring,
 };
-
-/// Images that are brought up to date in one go; what is left comes with the next look.
-const EFFECTS_AT_ONCE: usize = 500;
 
 /// How often old tasks are looked for.
 const RETENTION_EVERY_MILLIS: u64 = 3_600_000;
@@ -133,6 +130,7 @@ impl Args {
             meta: meta.clone(),
             out: context.out.clone(),
             shown: Mutex::new(None),
+            images: Mutex::default(),
             archived: Mutex::new(None),
             clock: Arc::clone(&clock),
             post,
@@ -209,6 +207,7 @@ struct Crew {
     meta: Meta,
     out: Output,
     shown: Mutex<Option<Counts>>,
+    images: Mutex<Images>,
     /// When old tasks were last looked for.
     archived: Mutex<Option<Now>>,
     clock: Arc<dyn Clock>,
@@ -325,34 +324,18 @@ impl Crew {
 
     /// Brings the images of changed tasks up to date, and forgets that they were behind.
     fn show_tasks(&self) -> Result<(), app::error::Error> {
-        let View::Effects { effects } = self.store.read(&Query::Effects {
-            limit: EFFECTS_AT_ONCE,
-        })?
-        else {
-            return Ok(());
-        };
-        if effects.is_empty() {
-            return Ok(());
-        }
         let projects = self.projects()?;
-        let mut done: Vec<Effect> = Vec::new();
-        for effect in effects {
-            let View::Task { details } = self.store.read(&Query::Task { id: effect.task })? else {
-                continue;
-            };
-            let task = details.view.task;
-            let Some(project) = projects.iter().find(|project| project.id == task.project) else {
-                continue;
-            };
-            let root = Path::new(&project.root);
-            let shown = match task.deleted_at {
-                Some(_) => self.folders.remove_task(root, task.id),
-                None => self.folders.show_task(root, &task),
-            };
-            match shown {
-                Ok(()) => done.push(effect),
-                Err(error) => self.warn(&format!("the folder of {} is behind: {error}", task.id)),
-            }
+        let tools = Tools {
+            store: &*self.store,
+            folders: &*self.folders,
+            projects: &projects,
+            now: &self.clock.now().moment,
+        };
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let (done, warnings) = images.catch_up(tools)?;
+        drop(images);
+        for warning in warnings {
+            self.warn(&warning);
         }
         self.forget(done, &projects)
     }

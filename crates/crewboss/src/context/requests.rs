@@ -50,6 +50,7 @@ impl Context {
     /// change that comes next forgets them, which costs no commit of its own.
     pub(crate) fn carried_out(&self) -> Result<Vec<Effect>, Fail> {
         let query = Query::Effects {
+            after: None,
             limit: ACKNOWLEDGED_AT_ONCE,
         };
         let View::Effects { effects } = self.store()?.read(&query)? else {

@@ -426,6 +426,7 @@ impl Post {
     /// Shows what changed without anybody showing it, and forgets that it was due.
     fn carry_out_effects(&self) -> Result<(), Error> {
         let View::Effects { effects } = self.store.read(&Query::Effects {
+            after: None,
             limit: EFFECTS_AT_ONCE,
         })?
         else {

@@ -112,8 +112,8 @@ impl<T: Tx + ?Sized> Reader for FailAt<'_, T> {
     ) -> Result<Vec<Entry>, Error> {
         self.inner.events(stream, after, limit)
     }
-    fn effects(&self, limit: usize) -> Result<Vec<Effect>, Error> {
-        self.inner.effects(limit)
+    fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
+        self.inner.effects(after, limit)
     }
 }
 

@@ -154,13 +154,34 @@ pub fn an_idempotency_key_gets_the_first_answer_for_a_day(make: Make) {
     assert!(ask("k3").is_ok(), "a refusal is not kept");
 }
 
+/// A page begins behind the last task of the one before.
+pub fn effects_are_read_in_pages(make: Make) {
+    let world = World::new(make);
+    for name in ["one", "two", "three"] {
+        world
+            .store
+            .execute(request(create_command(world.project, work(name))))
+            .expect("a task");
+    }
+    let mut pages = vec![];
+    world.store.look(&mut |reader| {
+        let first = reader.effects(None, 2).expect("effects");
+        let second = reader.effects(Some(first[1].task), 2).expect("effects");
+        let third = reader.effects(Some(second[0].task), 2).expect("effects");
+        pages = vec![first, second, third];
+    });
+    let counts: Vec<usize> = pages.iter().map(Vec::len).collect();
+    assert_eq!(counts, [2, 1, 0]);
+    assert!(pages.concat().is_sorted_by(|one, next| one.task < next.task));
+}
+
 /// Each commit says what it owes; what is done is forgotten unless more has become owed.
 pub fn effects_are_owed_until_they_are_done(make: Make) {
     let world = World::new(make);
     let owed = || {
         let mut effects = vec![];
         world.store.look(&mut |reader| {
-            effects = reader.effects(10).expect("effects");
+            effects = reader.effects(None, 10).expect("effects");
         });
         effects
     };

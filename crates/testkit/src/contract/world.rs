@@ -410,7 +410,7 @@ fn read_all(reader: &dyn Reader, now: &domain::time::Now) -> Result<Contents, Er
         ready,
         running: reader.running(None)?.len(),
         next_due: reader.next_due_millis(None, now)?,
-        effects: reader.effects(usize::MAX)?,
+        effects: reader.effects(None, usize::MAX)?,
         log: reader.events(None, 0, usize::MAX)?,
         projects,
         tasks,

@@ -1,0 +1,249 @@
+//! Images of tasks that are behind, brought up to date. One that cannot be written stands in the
+//! way of no other.
+
+use std::{collections::HashMap, path::Path};
+
+use app::{
+    error::Error,
+    ports::{
+        folders::{FolderError, Folders},
+        store::{Effect, Store},
+    },
+    query::{Query, View},
+};
+use domain::{
+    id::{ProjectId, TaskId},
+    project::Project,
+    task::Task,
+    time::Moment,
+};
+
+use super::Pauses;
+
+/// Effects that are read in one go.
+const PAGE: usize = 500;
+
+/// Pages that one look goes through; what is left comes with the next.
+const PAGES_MAX: usize = 10;
+
+/// What is remembered from one look to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    pauses: Pauses,
+    /// The image of each paused project that could not be written: it is the last to be tried.
+    failing: HashMap<ProjectId, TaskId>,
+    /// The next look goes on behind this task.
+    after: Option<TaskId>,
+}
+
+/// What a look works with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tools<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) folders: &'a dyn Folders,
+    pub(crate) projects: &'a [Project],
+    pub(crate) now: &'a Moment,
+}
+
+impl Images {
+    /// Writes what is behind; answers what was done, and what is wrong where that is new.
+    pub(crate) fn catch_up(
+        &mut self,
+        tools: Tools<'_>,
+    ) -> Result<(Vec<Effect>, Vec<String>), Error> {
+        let (mut done, mut warnings) = (Vec::new(), Vec::new());
+        for _ in 0..PAGES_MAX {
+            let query = Query::Effects {
+                after: self.after,
+                limit: PAGE,
+            };
+            let View::Effects { mut effects } = tools.store.read(&query)? else {
+                break;
+            };
+            let is_last = effects.len() < PAGE;
+            self.after = effects
+                .last()
+                .map(|effect| effect.task)
+                .filter(|_| !is_last);
+            effects.sort_by_key(|effect| self.failing.values().any(|task| *task == effect.task));
+            for effect in effects {
+                match self.write(tools, &effect)? {
+                    Written::Done => done.push(effect),
+                    Written::Skipped => {}
+                    Written::Failed(warning) => warnings.extend(warning),
+                }
+            }
+            if is_last || done.len() >= PAGE {
+                break;
+            }
+        }
+        Ok((done, warnings))
+    }
+
+    fn write(&mut self, tools: Tools<'_>, effect: &Effect) -> Result<Written, Error> {
+        let query = Query::Task { id: effect.task };
+        let View::Task { details } = tools.store.read(&query)? else {
+            return Ok(Written::Skipped);
+        };
+        let task = details.view.task;
+        let mut known = tools.projects.iter();
+        let Some(project) = known.find(|project| project.id == task.project) else {
+            return Ok(Written::Skipped);
+        };
+        if self.pauses.left(project.id, tools.now).is_some() {
+            return Ok(Written::Skipped);
+        }
+        Ok(match show(tools.folders, Path::new(&project.root), &task) {
+            Ok(()) => {
+                if self.failing.get(&project.id) == Some(&task.id) {
+                    self.failing.remove(&project.id);
+                    self.pauses.end(project.id);
+                }
+                Written::Done
+            }
+            Err(error) => {
+                self.failing.insert(project.id, task.id);
+                let is_new = self.pauses.begin(project.id, tools.now);
+                Written::Failed(is_new.then(|| warning(project, task.id, &error)))
+            }
+        })
+    }
+}
+
+enum Written {
+    Done,
+    /// Not to be tried now.
+    Skipped,
+    /// With what is to be said of it.
+    Failed(Option<String>),
+}
+
+fn show(folders: &dyn Folders, root: &Path, task: &Task) -> Result<(), FolderError> {
+    match task.deleted_at {
+        Some(_) => folders.remove_task(root, task.id),
+        None => folders.show_task(root, task),
+    }
+}
+
+fn warning(project: &Project, task: TaskId, error: &FolderError) -> String {
+    format!(
+        "folders of tasks in {} are behind, first that of {task}: {error}",
+        project.root
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use app::command::{Command, Output};
+    use domain::time::BootId;
+    use sandbox_host::SystemClock;
+    use store_sqlite::SqliteStore;
+    use task_folder::ProjectFolders;
+    use testkit::contract::world::{create_command, request, work};
+
+    use super::*;
+
+    /// Two projects: in the first no folder of a task can be made.
+    struct World {
+        dir: tempfile::TempDir,
+        store: SqliteStore,
+        projects: Vec<Project>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let clock = Arc::new(SystemClock::new().unwrap());
+            let store = SqliteStore::open(&dir.path().join("store.db"), clock).unwrap();
+            let register = |name: &str| {
+                let root = dir.path().join(name);
+                fs::create_dir_all(root.join(".crewboss")).unwrap();
+                let root = root.to_str().unwrap().to_owned();
+                let name = name.to_owned();
+                let command = Command::RegisterProject { root, name };
+                match store.execute(request(command)).unwrap().output {
+                    Output::Project { project } => project,
+                    other => panic!("{other:?}"),
+                }
+            };
+            let projects = vec![register("broken"), register("whole")];
+            let world = Self {
+                dir,
+                store,
+                projects,
+            };
+            fs::write(world.obstacle(), "").unwrap();
+            world
+        }
+
+        fn obstacle(&self) -> std::path::PathBuf {
+            self.dir.path().join("broken/.crewboss/tasks")
+        }
+
+        fn create(&self, project: usize) {
+            let command = create_command(self.projects[project].id, work("x"));
+            self.store.execute(request(command)).unwrap();
+        }
+
+        /// How many images were written, and how many warnings given.
+        fn look(&self, images: &mut Images, millis: u64) -> (usize, usize) {
+            let now = Moment {
+                boot: BootId("b".to_owned()),
+                millis,
+            };
+            let tools = Tools {
+                store: &self.store,
+                folders: &ProjectFolders::new(),
+                projects: &self.projects,
+                now: &now,
+            };
+            let (done, warnings) = images.catch_up(tools).unwrap();
+            let counts = (done.len(), warnings.len());
+            let Project { root, name, .. } = self.projects[1].clone();
+            let mut forget = request(Command::RegisterProject { root, name });
+            forget.done = done;
+            self.store.execute(forget).unwrap();
+            counts
+        }
+    }
+
+    #[test]
+    fn a_project_that_cannot_be_written_is_told_once_and_stops_no_other() {
+        let world = World::new();
+        for _ in 0..=PAGE {
+            world.create(0);
+        }
+        world.create(1);
+        let mut images = Images::default();
+        assert_eq!(world.look(&mut images, 0), (1, 1));
+        for second in 1..10 {
+            assert_eq!(world.look(&mut images, second * 1_000), (0, 0));
+        }
+        fs::remove_file(world.obstacle()).unwrap();
+        let first = world.look(&mut images, 1_000_000);
+        let second = world.look(&mut images, 1_000_001);
+        assert_eq!(first.0 + second.0, PAGE + 1);
+    }
+
+    #[test]
+    fn one_folder_that_cannot_be_written_comes_last_in_its_project() {
+        let world = World::new();
+        fs::remove_file(world.obstacle()).unwrap();
+        world.create(0);
+        world.create(0);
+        let query = Query::Effects {
+            after: None,
+            limit: 1,
+        };
+        let View::Effects { effects } = world.store.read(&query).unwrap() else {
+            panic!("no effects");
+        };
+        fs::create_dir(world.obstacle()).unwrap();
+        fs::write(world.obstacle().join(effects[0].task.to_string()), "").unwrap();
+        let mut images = Images::default();
+        assert_eq!(world.look(&mut images, 0), (0, 1));
+        assert_eq!(world.look(&mut images, 3_000), (1, 0));
+    }
+}
