@@ -4,9 +4,9 @@ use std::{
     io::{self, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -16,6 +16,13 @@ use rustix::{
 
 /// How much of standard error is kept.
 const STDERR_BYTES_MAX: usize = 64 * 1024;
+
+/// How much of a pipe is read at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How long the pipes of a process that ended are still read. Whoever left its group may keep
+/// them open for ever, and what the process itself wrote is in them already.
+const PIPES_WAIT: Duration = Duration::from_secs(2);
 
 /// What a process is given and allowed.
 #[derive(Debug)]
@@ -65,25 +72,27 @@ pub(crate) fn run(command: &mut Command, bounds: &Bounds<'_>) -> Result<Finished
         .stderr(Stdio::piped())
         .process_group(0);
     let mut child = command.spawn().map_err(RunError::Spawn)?;
-    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| input.map_or(Ok(()), |pipe| feed(pipe, bounds.stdin)));
-        let reader = scope.spawn(|| collect(output, bounds.stdout_bytes_max));
-        let complaints = scope.spawn(|| collect(errors, STDERR_BYTES_MAX));
-        let ended = end_within(&mut child, bounds.timeout);
-        let fed = joined(writer.join());
-        let stdout = joined(reader.join());
-        let stderr = joined(complaints.join());
-        let code = ended?;
-        fed.map_err(RunError::Io)?;
-        let (stdout, truncated) = stdout.map_err(RunError::Io)?;
-        let (stderr, _) = stderr.map_err(RunError::Io)?;
-        Ok(Finished {
-            code,
-            stdout,
-            truncated,
-            stderr,
-        })
+    let input = child.stdin.take().map(|pipe| feed(pipe, bounds.stdin));
+    let output = child
+        .stdout
+        .take()
+        .map(|pipe| drain(pipe, bounds.stdout_bytes_max));
+    let errors = child
+        .stderr
+        .take()
+        .map(|pipe| drain(pipe, STDERR_BYTES_MAX));
+    let code = end_within(&mut child, bounds.timeout)?;
+    let until = Until::from_now(PIPES_WAIT);
+    if let Some(fed) = input {
+        until.next(&fed).unwrap_or(Ok(())).map_err(RunError::Io)?;
+    }
+    let (stdout, truncated) = until.collect(output).map_err(RunError::Io)?;
+    let (stderr, _) = until.collect(errors).map_err(RunError::Io)?;
+    Ok(Finished {
+        code,
+        stdout,
+        truncated,
+        stderr,
     })
 }
 
@@ -117,25 +126,100 @@ fn wait_without_reaping(pid: Pid) {
     while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
 }
 
-/// A reader that closes its input early is no failure: its exit code tells.
-fn feed(mut pipe: impl Write, bytes: &[u8]) -> io::Result<()> {
-    match pipe.write_all(bytes) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+/// A piece of a pipe's content.
+#[derive(Debug)]
+enum Piece {
+    Kept(Vec<u8>),
+    /// There was more than is kept.
+    Cut,
+}
+
+/// Writes from a thread of its own and says when all is written. A reader that closes its input
+/// early is no failure: its exit code tells.
+fn feed(mut pipe: impl Write + Send + 'static, bytes: &[u8]) -> Receiver<io::Result<()>> {
+    let (written, is_written) = mpsc::channel();
+    let bytes = bytes.to_vec();
+    thread::spawn(move || {
+        let outcome = match pipe.write_all(&bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        };
+        drop(pipe);
+        // Nobody may be waiting any more.
+        drop(written.send(outcome));
+    });
+    is_written
+}
+
+/// Reads to the end from a thread of its own and hands over what is kept.
+fn drain(mut pipe: impl Read + Send + 'static, bytes_max: usize) -> Receiver<io::Result<Piece>> {
+    let (pieces, taken) = mpsc::channel();
+    thread::spawn(move || {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut left = bytes_max;
+        loop {
+            let length = match pipe.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // Nobody may be waiting any more, here and below.
+                    drop(pieces.send(Err(error)));
+                    return;
+                }
+            };
+            let kept = length.min(left);
+            left -= kept;
+            let mut is_wanted = true;
+            if kept > 0 {
+                is_wanted &= pieces.send(Ok(Piece::Kept(chunk[..kept].to_vec()))).is_ok();
+            }
+            if kept < length {
+                is_wanted &= pieces.send(Ok(Piece::Cut)).is_ok();
+            }
+            if !is_wanted {
+                return;
+            }
+        }
+    });
+    taken
+}
+
+/// A moment until which pipes are waited for. Their threads are left behind afterwards, and end
+/// when the last holder of the pipe does.
+#[derive(Debug, Clone, Copy)]
+struct Until(Instant);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a monotonic wait inside the adapter"
+)]
+impl Until {
+    fn from_now(wait: Duration) -> Self {
+        Self(Instant::now() + wait)
     }
-}
 
-fn collect(pipe: Option<impl Read>, bytes_max: usize) -> io::Result<(Vec<u8>, bool)> {
-    let mut kept = Vec::new();
-    let Some(mut pipe) = pipe else {
-        return Ok((kept, false));
-    };
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    pipe.by_ref().take(limit).read_to_end(&mut kept)?;
-    let dropped = io::copy(&mut pipe, &mut io::sink())?;
-    Ok((kept, dropped > 0))
-}
+    /// What comes next; `None` at the end, or when the time is over.
+    fn next<T>(self, from: &Receiver<T>) -> Option<T> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        from.recv_timeout(left).ok()
+    }
 
-fn joined<T>(result: thread::Result<io::Result<T>>) -> io::Result<T> {
-    result.unwrap_or_else(|_| Err(io::Error::other("a pipe's thread panicked")))
+    /// All that was kept of a pipe, and whether there was more.
+    fn collect(self, from: Option<Receiver<io::Result<Piece>>>) -> io::Result<(Vec<u8>, bool)> {
+        let (mut kept, mut truncated) = (Vec::new(), false);
+        let Some(from) = from else {
+            return Ok((kept, truncated));
+        };
+        while let Some(piece) = self.next(&from) {
+            match piece? {
+                Piece::Kept(bytes) => kept.extend_from_slice(&bytes),
+                Piece::Cut => {
+                    truncated = true;
+                    break;
+                }
+            }
+        }
+        Ok((kept, truncated))
+    }
 }

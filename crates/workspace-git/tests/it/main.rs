@@ -2,6 +2,7 @@
 
 mod dying;
 mod fixture;
+mod hostile;
 mod keeping;
 mod merging;
 mod preparing;
