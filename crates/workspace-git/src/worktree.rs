@@ -3,7 +3,8 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs::{self, File},
+    io::{self, Write},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -17,7 +18,8 @@ use crate::{
     repository::{Repository, io_error},
 };
 
-/// Written last, renamed into place: a worktree without it was never handed out.
+/// Written last, synced, renamed into place: a worktree without it was never handed out, or its
+/// agent removed it.
 const RECORD: &str = "crewboss.json";
 
 /// A worktree as far as it is there.
@@ -63,7 +65,11 @@ impl<'a> Worktree<'a> {
         let text = serde_json::to_vec(record).map_err(io::Error::from);
         let text = text.map_err(io_error("describe", &self.path))?;
         let draft = admin.join("crewboss.json.new");
-        fs::write(&draft, text).map_err(io_error("write", &draft))?;
+        let written = File::create(&draft).and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()
+        });
+        written.map_err(io_error("write", &draft))?;
         fs::rename(&draft, &path).map_err(io_error("write", &path))
     }
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use app::ports::workspaces::{Removed, Salvage, WorkspaceError};
+use app::ports::workspaces::{Removed, Salvage, WorkspaceError, Workspaces};
 use domain::workspace::{ChangeStatus, WorkspaceRecord};
+use workspace_git::{GitWorkspaces, Settings};
 
-use crate::fixture::{Fixture, authorship, session, write};
+use crate::fixture::{Fixture, authorship, session, write, write_program};
 
 fn salvage(fixture: &Fixture, record: &WorkspaceRecord) -> Option<Salvage> {
     fixture
@@ -359,4 +360,29 @@ fn a_worktree_that_became_a_link_is_not_followed() {
     let mut other = record.clone();
     other.path = fixture.project.clone();
     assert!(fixture.workspaces.remove(&other, session(1)).is_err());
+}
+
+#[test]
+fn objects_and_references_are_synced() {
+    let fixture = Fixture::new();
+    let root = fixture.real_root();
+    let traced = format!(
+        "#!/bin/sh\nexec env GIT_TRACE2_EVENT={} git \"$@\"\n",
+        root.join("trace").display()
+    );
+    write_program(&root.join("git"), &traced);
+    let mut settings = Settings::new(fixture.state.clone(), fixture.environment());
+    settings.program = root.join("git").into();
+    let workspaces = GitWorkspaces::new(settings);
+    let record = fixture.prepare(1);
+    write(&record.path, "a.txt", "a\n");
+    let committed = workspaces.commit(&record, &authorship(1));
+    let commit = committed.expect("committed").expect("a worktree").commit;
+    workspaces
+        .publish(&record, &commit, None)
+        .expect("published");
+    let trace = fs::read_to_string(root.join("trace")).expect("trace");
+    let flushes = trace.lines().filter(|l| l.contains("hardware-flush"));
+    // The blob, the tree, the commit, the worktree's HEAD and the branch.
+    assert!(flushes.count() >= 5, "{trace}");
 }
