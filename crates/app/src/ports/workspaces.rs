@@ -328,6 +328,9 @@ pub enum WorkspaceError {
     },
 }
 
+/// What the system and git say of a full disk.
+const DISK_FULL: &[&str] = &["No space left on device", "Out of diskspace"];
+
 impl WorkspaceError {
     /// The typed reason of a task that fails by this error.
     #[must_use]
@@ -337,7 +340,7 @@ impl WorkspaceError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 FailureReason::DiskFull
             }
-            Self::Git { message, .. } if message.contains("No space left on device") => {
+            Self::Git { message, .. } if DISK_FULL.iter().any(|said| message.contains(said)) => {
                 FailureReason::DiskFull
             }
             _ => FailureReason::WorkspaceFailed,
@@ -470,4 +473,23 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Where the state directory cannot be read.
     fn folders(&self) -> Result<Vec<(SessionId, PathBuf)>, WorkspaceError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_by_all_its_names() {
+        for said in [
+            "error: file write error: No space left on device",
+            "fatal: sha1 file '.git/index.lock' write error. Out of diskspace",
+        ] {
+            let error = WorkspaceError::Git {
+                command: "git add".to_owned(),
+                message: said.to_owned(),
+            };
+            assert_eq!(error.reason(), FailureReason::DiskFull, "{said}");
+        }
+    }
 }
