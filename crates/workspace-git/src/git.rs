@@ -83,7 +83,7 @@ pub struct Settings {
     pub state_directory: PathBuf,
     /// The environment that git inherits; its `GIT_*` variables are dropped.
     pub environment: Vec<(OsString, OsString)>,
-    /// How long one git command may take.
+    /// How long one git command may take, save the one that updates the user's checkout.
     pub timeout: Duration,
 }
 
@@ -139,6 +139,7 @@ impl Git {
             command,
             label: OsString::from("git"),
             stdin: Vec::new(),
+            timeout: Some(self.settings.timeout),
             stdout_bytes_max: STDOUT_BYTES_MAX,
             accepted: &[0],
         }
@@ -185,6 +186,7 @@ pub(crate) struct Call<'a> {
     command: Command,
     label: OsString,
     stdin: Vec<u8>,
+    timeout: Option<Duration>,
     stdout_bytes_max: usize,
     accepted: &'static [i32],
 }
@@ -229,6 +231,12 @@ impl Call<'_> {
         self
     }
 
+    /// Waits for its end however long that takes.
+    pub(crate) fn unbounded(mut self) -> Self {
+        self.timeout = None;
+        self
+    }
+
     /// Output beyond this is cut instead of refused; the caller looks at `truncated`.
     pub(crate) fn cut_at(mut self, bytes_max: usize) -> Self {
         self.stdout_bytes_max = bytes_max;
@@ -244,7 +252,7 @@ impl Call<'_> {
     pub(crate) fn run(mut self) -> Result<Output, WorkspaceError> {
         let bounds = Bounds {
             stdin: &self.stdin,
-            timeout: self.git.settings.timeout,
+            timeout: self.timeout,
             stdout_bytes_max: self.stdout_bytes_max,
         };
         let finished = match process::run(&mut self.command, &bounds) {

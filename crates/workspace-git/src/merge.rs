@@ -114,7 +114,9 @@ fn advance(
         .discover(checkout)
         .env("GIT_REFLOG_ACTION", "crewboss merge")
         .args(merge);
-    let Err(error) = call.args(["--quiet", new.as_str()]).run() else {
+    // Killed, it would leave the user's checkout half written.
+    let call = call.args(["--quiet", new.as_str()]).unbounded();
+    let Err(error) = call.run() else {
         return Ok(());
     };
     // Git moves the branch last: where it is moved, the files are written.

@@ -29,8 +29,8 @@ const PIPES_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Bounds<'a> {
     /// What it reads.
     pub(crate) stdin: &'a [u8],
-    /// After this its group is killed.
-    pub(crate) timeout: Duration,
+    /// After this its group is killed; none means never.
+    pub(crate) timeout: Option<Duration>,
     /// Standard output beyond this is read and dropped.
     pub(crate) stdout_bytes_max: usize,
 }
@@ -98,7 +98,7 @@ pub(crate) fn run(command: &mut Command, bounds: &Bounds<'_>) -> Result<Finished
 
 /// Waits for the leader, then ends what is left of its group before the leader is reaped, so
 /// that the group's number cannot be another's.
-fn end_within(child: &mut Child, timeout: Duration) -> Result<i32, RunError> {
+fn end_within(child: &mut Child, timeout: Option<Duration>) -> Result<i32, RunError> {
     let pid = Pid::from_child(child);
     let (ended, has_ended) = mpsc::channel();
     let in_time = thread::scope(|scope| {
@@ -107,7 +107,10 @@ fn end_within(child: &mut Child, timeout: Duration) -> Result<i32, RunError> {
             // The receiver is gone where the time was over first.
             let _ = ended.send(());
         });
-        let in_time = has_ended.recv_timeout(timeout).is_ok();
+        let in_time = match timeout {
+            Some(timeout) => has_ended.recv_timeout(timeout).is_ok(),
+            None => has_ended.recv().is_ok(),
+        };
         // Gone already is what is wanted.
         let _ = kill_process_group(pid, Signal::KILL);
         in_time

@@ -1,9 +1,10 @@
 //! Merging into the target, and all that refuses.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use app::ports::workspaces::WorkspaceError;
+use app::ports::workspaces::{WorkspaceError, Workspaces};
 use domain::workspace::ChangeStatus;
+use workspace_git::{GitWorkspaces, Settings};
 
 use crate::fixture::{Fixture, write};
 
@@ -290,4 +291,25 @@ fn a_diff_has_files_and_a_patch_that_is_cut() {
         .diff(&fixture.project, &base, &unknown, 1)
         .expect_err("unknown");
     assert!(matches!(error, WorkspaceError::Unknown { .. }), "{error}");
+}
+
+#[test]
+fn a_checkout_that_takes_long_is_not_cut_off() {
+    let fixture = Fixture::new();
+    fixture.git(["config", "filter.slow.smudge", "sleep 7; cat"]);
+    let record = fixture.prepare(1);
+    write(&record.path, ".gitattributes", "*.txt filter=slow\n");
+    write(&record.path, "a.txt", "a\n");
+    let committed = fixture.commit(&record, 1);
+    let published = fixture
+        .workspaces
+        .publish(&record, &committed.commit, None)
+        .expect("published");
+    let mut settings = Settings::new(fixture.state.clone(), fixture.environment());
+    settings.timeout = Duration::from_secs(5);
+    GitWorkspaces::new(settings)
+        .merge(&fixture.project, &published.branch, None)
+        .expect("merged");
+    assert_eq!(fixture.read("a.txt"), "a\n");
+    assert_eq!(fixture.git(["status", "--porcelain"]), "");
 }
