@@ -139,9 +139,6 @@ impl Workspaces for GitWorkspaces {
             return Ok(None);
         };
         let worktree = Worktree::at(&repository, &workspace.path)?;
-        if worktree.is_half_made() {
-            return Ok(None);
-        }
         salvage::salvage(&self.layout, &worktree, start, session)
     }
 

@@ -128,12 +128,7 @@ fn worktree(
         return Ok(Removed::Kept(record.path.clone()));
     }
     let worktree = Worktree::at(&repository, &record.path)?;
-    let salvaged = if worktree.is_half_made() {
-        delete(&worktree.path)?;
-        None
-    } else {
-        salvage_and_delete(&layout, &worktree, start, session)?
-    };
+    let salvaged = salvage_and_delete(&layout, &worktree, start, session)?;
     let lock = repository.lock(layout.state())?;
     unregister(&worktree)?;
     drop(lock);

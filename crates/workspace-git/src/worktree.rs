@@ -54,7 +54,8 @@ impl<'a> Worktree<'a> {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Whether preparing it was begun and not finished, so that no agent ever saw it.
+    /// Whether preparing it was begun and not finished. Where the store has no record either, no
+    /// agent ever saw it; where it has one, the file alone proves nothing.
     pub(crate) fn is_half_made(&self) -> bool {
         self.admin.is_some() && self.record().is_none()
     }

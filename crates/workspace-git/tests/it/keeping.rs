@@ -1,6 +1,6 @@
 //! Nothing that a session did is lost, whatever its agent did to the worktree.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use app::ports::workspaces::{Removed, Salvage, WorkspaceError, Workspaces};
 use domain::workspace::{ChangeStatus, WorkspaceRecord};
@@ -385,4 +385,30 @@ fn objects_and_references_are_synced() {
     let flushes = trace.lines().filter(|l| l.contains("hardware-flush"));
     // The blob, the tree, the commit, the worktree's HEAD and the branch.
     assert!(flushes.count() >= 5, "{trace}");
+}
+
+#[test]
+fn work_is_kept_where_the_record_in_the_repository_is_gone() {
+    let spoilers: [fn(&Path); 2] = [
+        |file| fs::remove_file(file).expect("removed"),
+        |file| fs::write(file, "").expect("emptied"),
+    ];
+    for spoil in spoilers {
+        let fixture = Fixture::new();
+        let record = fixture.prepare(1);
+        write(&record.path, "a.txt", "a\n");
+        let file = fixture.project.join(".git/worktrees/ses_1/crewboss.json");
+        spoil(&file);
+        assert_eq!(kept(&fixture, &record, "a.txt"), "a\n");
+        write(&record.path, "b.txt", "b\n");
+        let removed = fixture
+            .workspaces
+            .remove(&record, session(1))
+            .expect("removed");
+        let Removed::Gone(Some(salvage)) = removed else {
+            panic!("{removed:?}")
+        };
+        let kept = format!("{}:b.txt", salvage.commit);
+        assert_eq!(fixture.git(["show", &kept]), "b\n");
+    }
 }
