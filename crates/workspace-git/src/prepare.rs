@@ -85,6 +85,8 @@ fn planned(
     path: &Path,
 ) -> Result<(WorkspaceRecord, CommitId), WorkspaceError> {
     let repository = &located.repository;
+    let branch = branch_name(request.task, &request.title);
+    refuse_in_the_way(repository, &branch)?;
     let configured = request.target.as_deref();
     let (target, base) = if let Some(base) = &request.base {
         let named = configured.map(str::to_owned);
@@ -106,9 +108,23 @@ fn planned(
         target,
         base: Some(base),
         start: Some(start.clone()),
-        branch: Some(branch_name(request.task, &request.title)),
+        branch: Some(branch),
     };
     Ok((record, start))
+}
+
+/// Refuses where a branch has the name of a folder that the wanted one lies in.
+fn refuse_in_the_way(repository: &Repository<'_>, wanted: &str) -> Result<(), WorkspaceError> {
+    for (end, _) in wanted.match_indices('/') {
+        let branch = &wanted[..end];
+        if repository.branch(branch)?.is_some() {
+            return Err(WorkspaceError::BranchInTheWay {
+                branch: branch.to_owned(),
+                wanted: wanted.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Registers the worktree under the repository's lock, without its files: those are written by

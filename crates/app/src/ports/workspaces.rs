@@ -213,6 +213,16 @@ pub enum WorkspaceError {
         /// The commit or branch.
         what: String,
     },
+    /// A branch has the name of the folder that branches of tasks are in.
+    #[error(
+        "the branch `{branch}` is in the way of `{wanted}`: rename it (`git branch -m {branch} NEW-NAME`)"
+    )]
+    BranchInTheWay {
+        /// Its name.
+        branch: String,
+        /// The branch that cannot be made beside it.
+        wanted: String,
+    },
     /// Worktrees would lie inside the repository.
     #[error("the state directory {} is inside the repository: set another state directory", path.display())]
     StateInsideRepository {
@@ -374,7 +384,8 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
     /// done is made anew.
     ///
     /// # Errors
-    /// Before anything is made where base, target or dependencies do not allow it.
+    /// Before anything is made where base, target, dependencies or a branch in the way do not allow
+    /// it.
     fn prepare(&self, request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError>;
 
     /// Commits all that is not ignored in a worktree, on top of what the agent committed itself.

@@ -458,6 +458,25 @@ fn what_a_killed_preparation_left_is_made_anew() {
 }
 
 #[test]
+fn a_branch_in_the_way_is_named_before_anything_is_made() {
+    let fixture = Fixture::new();
+    fixture.git(["branch", "crewboss"]);
+    let error = fixture
+        .workspaces
+        .prepare(&fixture.request(1))
+        .expect_err("refused");
+    assert!(
+        matches!(&error, WorkspaceError::BranchInTheWay { branch, .. } if branch == "crewboss"),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("git branch -m crewboss"),
+        "{error}"
+    );
+    assert!(!fixture.project.join(".git/worktrees").exists());
+}
+
+#[test]
 fn a_state_directory_inside_the_repository_is_refused() {
     let fixture = Fixture::new();
     let settings = Settings::new(fixture.project.join("state"), fixture.environment());
