@@ -74,19 +74,22 @@ impl Settling<'_> {
             .workspace
             .as_ref()
             .filter(|record| record.branch.is_some());
+        let mut outcome = outcome.clone();
         if let (Some(workspace), Some(commit), SessionResult::Completed) =
             (workspace, &outcome.commit, &outcome.result)
         {
-            self.publish(workspace, commit)
+            let kept = self
+                .publish(workspace, commit)
                 .map_err(|source| SettleError::Publish {
                     session: session.id.to_string(),
                     source,
                 })?;
+            outcome.warnings.extend(kept);
             CrashPoint::Published.reached();
         }
         self.clear_away(&current);
         CrashPoint::Cleared.reached();
-        self.finish(&current, outcome).map_err(store_error)
+        self.finish(&current, &outcome).map_err(store_error)
     }
 
     /// Removes a workspace whose work is kept elsewhere, before the store says that the session
@@ -114,20 +117,21 @@ impl Settling<'_> {
     }
 
     /// Moves the branch. One that an earlier session of the task left elsewhere is taken over: the
-    /// fence of this session is the valid one.
+    /// fence of this session is the valid one. Says where work that was on it is kept.
     fn publish(
         &self,
         workspace: &domain::workspace::WorkspaceRecord,
         commit: &CommitId,
-    ) -> Result<(), WorkspaceError> {
-        match self.workspaces.publish(workspace, commit, None) {
-            Ok(_) => Ok(()),
-            Err(WorkspaceError::BranchTaken { at, .. }) => self
-                .workspaces
-                .publish(workspace, commit, Some(&at))
-                .map(|_| ()),
-            Err(error) => Err(error),
-        }
+    ) -> Result<Option<String>, WorkspaceError> {
+        let published = match self.workspaces.publish(workspace, commit, None) {
+            Err(WorkspaceError::BranchTaken { at, .. }) => {
+                self.workspaces.publish(workspace, commit, Some(&at))?
+            }
+            published => published?,
+        };
+        let branch = published.branch;
+        let said = |kept| format!("branch `{branch}` held other work, which is kept in {kept}");
+        Ok(published.kept.map(said))
     }
 
     fn finish(&self, session: &Session, outcome: &Outcome) -> Result<Session, Error> {

@@ -147,28 +147,37 @@ fn one_line(text: &str) -> String {
         .to_owned()
 }
 
-/// Points the branch to the commit, once: compare-and-set, after asking where it is.
+/// Points the branch to the commit, once: compare-and-set, after asking where it is and keeping
+/// what it holds.
 pub(crate) fn publish(
     repository: &Repository<'_>,
+    record: &WorkspaceRecord,
     branch: &str,
     commit: &CommitId,
     expected: Option<&CommitId>,
 ) -> Result<Published, WorkspaceError> {
     let commit = repository.commit(commit)?;
     let there = repository.branch(branch)?;
-    let published = |moved| Published {
+    let published = |moved, kept| Published {
         branch: branch.to_owned(),
         commit: commit.clone(),
         moved,
+        kept,
     };
     if there.as_ref() == Some(&commit) {
-        return Ok(published(false));
+        return Ok(published(false, None));
     }
     let reference = format!("refs/heads/{branch}");
-    if there.as_ref() == expected
-        && repository.update_ref(&reference, &commit, expected, "crewboss: publish")?
-    {
-        return Ok(published(true));
+    if there.as_ref() == expected {
+        let kept = match &there {
+            Some(old) if !repository.is_ancestor(old, &commit)? => {
+                Some(salvage::keep_branch(repository, record, old)?)
+            }
+            _ => None,
+        };
+        if repository.update_ref(&reference, &commit, expected, "crewboss: publish")? {
+            return Ok(published(true, kept));
+        }
     }
     match repository.branch(branch)? {
         Some(at) => Err(WorkspaceError::BranchTaken {

@@ -127,7 +127,7 @@ impl Workspaces for GitWorkspaces {
                 path: workspace.path.clone(),
             });
         };
-        commit::publish(&repository, branch, commit, expected)
+        commit::publish(&repository, workspace, branch, commit, expected)
     }
 
     fn salvage(

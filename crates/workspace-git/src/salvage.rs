@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use app::ports::workspaces::{Salvage, WorkspaceError};
-use domain::{id::SessionId, workspace::CommitId};
+use domain::{
+    id::SessionId,
+    workspace::{CommitId, WorkspaceRecord},
+};
 
 use crate::{
     layout::{Layout, delete},
+    repository::Repository,
     snapshot::{self, Unreadable},
     worktree::Worktree,
 };
@@ -61,6 +65,24 @@ pub(crate) fn salvage(
         commit,
         warnings,
     }))
+}
+
+/// Keeps what a session's branch holds before it is pointed elsewhere. The worktree is named after
+/// the session.
+pub(crate) fn keep_branch(
+    repository: &Repository<'_>,
+    record: &WorkspaceRecord,
+    commit: &CommitId,
+) -> Result<String, WorkspaceError> {
+    let session = record.path.file_name().unwrap_or_default();
+    let session = session.to_string_lossy();
+    let first = format!("{NAMESPACE}{session}-branch");
+    for reference in [first.clone(), format!("{first}-{commit}")] {
+        if repository.update_ref(&reference, commit, None, "crewboss: keep a branch")? {
+            return Ok(reference);
+        }
+    }
+    Err(WorkspaceError::TargetMoved { branch: first })
 }
 
 /// The tree of the directory, or of HEAD where the directory is gone.

@@ -77,6 +77,8 @@ pub struct Published {
     pub commit: CommitId,
     /// Whether this call moved it; `false` where it was there already.
     pub moved: bool,
+    /// The reference that keeps what the branch held, where the commit does not build on that.
+    pub kept: Option<String>,
 }
 
 /// A reference that holds work which is on no branch.
@@ -400,6 +402,8 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
     ) -> Result<Option<Committed>, WorkspaceError>;
 
     /// Points the workspace's branch to a commit: once, if it is not there (or is at `expected`).
+    /// What it held is kept under `refs/crewboss/salvage/<session>-branch` first, unless the commit
+    /// builds on it.
     ///
     /// # Errors
     /// [`WorkspaceError::BranchTaken`] where it points elsewhere.

@@ -217,3 +217,20 @@ fn a_second_runner_starts_nothing() {
     bench.interrupt.raise();
     assert_eq!(bench.finish(running).exit, RunnerExit::Down);
 }
+
+#[test]
+fn other_work_on_the_branch_is_kept_and_said() {
+    let script = r#"echo hello >made.txt
+other=$(git -c user.name=x -c user.email=x@y commit-tree -m other 'HEAD^{tree}')
+git branch "crewboss/$CREWBOSS_TASK-do-the-work" "$other""#;
+    let bench = Bench::with_script(script, ExitCode);
+    let ran = bench.run(|_| {});
+    assert_eq!(ran.task.status(), TaskStatus::Completed, "{ran:?}");
+    let kept = format!("refs/crewboss/salvage/{}-branch", ran.session.id);
+    assert_eq!(
+        bench.repo.git(&["log", "-1", "--format=%s", &kept]),
+        "other"
+    );
+    let warnings = &ran.outcome().warnings;
+    assert!(warnings.iter().any(|w| w.contains(&kept)), "{warnings:?}");
+}

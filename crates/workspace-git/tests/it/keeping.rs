@@ -412,3 +412,31 @@ fn work_is_kept_where_the_record_in_the_repository_is_gone() {
         assert_eq!(fixture.git(["show", &kept]), "b\n");
     }
 }
+
+#[test]
+fn other_work_on_the_branch_is_kept_before_the_branch_moves() {
+    let fixture = Fixture::new();
+    let record = fixture.prepare(1);
+    write(&record.path, "a.txt", "a\n");
+    let commit = fixture.commit(&record, 1).commit;
+    let branch = record.branch.as_ref().expect("a branch");
+    let tree = ["commit-tree", "-m", "another's", "HEAD^{tree}"];
+    let other = fixture.git(tree).trim().to_owned();
+    fixture.git(["branch", branch, &other]);
+    let at = other.parse().expect("an id");
+    let published = fixture
+        .workspaces
+        .publish(&record, &commit, Some(&at))
+        .expect("published");
+    let reference = "refs/crewboss/salvage/ses_1-branch";
+    assert_eq!(published.kept.as_deref(), Some(reference));
+    assert_eq!(fixture.tip(&fixture.project, reference), at);
+    assert_eq!(fixture.tip(&fixture.project, branch), commit);
+    write(&record.path, "b.txt", "b\n");
+    let next = fixture.commit(&record, 1).commit;
+    let published = fixture
+        .workspaces
+        .publish(&record, &next, Some(&commit))
+        .expect("published");
+    assert_eq!(published.kept, None, "it builds on what was there");
+}
