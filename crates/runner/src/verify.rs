@@ -13,6 +13,7 @@ use std::{
 use app::ports::{
     gates::{GateRun, Gates},
     processes::Processes,
+    workspaces::Committed,
 };
 use domain::{
     failure::{Failure, FailureReason},
@@ -25,6 +26,9 @@ use crate::wishes::Wishes;
 
 /// Between two attempts to end checks that are not wanted any more.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How many files a warning names.
+const UNSEEN_NAMED_MAX: usize = 5;
 
 /// Where checks are run.
 #[derive(Debug)]
@@ -135,6 +139,28 @@ pub(crate) fn failure(results: &[GateResult]) -> Option<Failure> {
         message = format!("{message}; {} did not pass either", others.join(", "));
     }
     Some(Failure::new(FailureReason::GateFailed, message).with_details(first.tail.clone()))
+}
+
+/// The warning that a check which passed may have needed files that the commit lacks.
+pub(crate) fn unseen(results: &[GateResult], committed: Option<&Committed>) -> Option<String> {
+    let ignored = &committed?.ignored;
+    let passed = |gate: &GateResult| gate.status == GateStatus::Passed;
+    if ignored.is_empty() || !results.iter().any(passed) {
+        return None;
+    }
+    let named: Vec<&str> = ignored
+        .iter()
+        .take(UNSEEN_NAMED_MAX)
+        .map(String::as_str)
+        .collect();
+    let mut warning = format!(
+        "gates saw files that the commit does not have: {}",
+        named.join(", ")
+    );
+    if ignored.len() > UNSEEN_NAMED_MAX {
+        warning.push_str(", …");
+    }
+    Some(warning)
 }
 
 #[cfg(test)]

@@ -132,6 +132,9 @@ impl Work<'_> {
         accept(evidence.judge())?;
         self.check(&workspace, outcome)?;
         CrashPoint::Checked.reached();
+        outcome
+            .warnings
+            .extend(verify::unseen(&outcome.gates, committed.as_ref()));
         if committed.is_some_and(|committed| !committed.no_change) {
             outcome.branch = workspace.branch;
         }

@@ -11,6 +11,7 @@ use domain::{
 use crate::{
     changes,
     layout::{Layout, is_real_directory},
+    names,
     repository::{Repository, io_error},
     salvage,
     snapshot::{self, Unreadable},
@@ -63,8 +64,22 @@ pub(crate) fn commit(
         base: start.clone(),
         files,
         no_change,
+        ignored: ignored(&worktree)?,
         warnings,
     })
+}
+
+fn ignored(worktree: &Worktree<'_>) -> Result<Vec<String>, WorkspaceError> {
+    let ask = [
+        "ls-files",
+        "-z",
+        "--others",
+        "--ignored",
+        "--exclude-standard",
+        "--directory",
+    ];
+    let output = worktree.call().args(ask).run()?;
+    Ok(output.items().map(names::shown).collect())
 }
 
 /// The worktree's HEAD, which must descend from the start; else the work is salvaged.

@@ -64,6 +64,8 @@ pub struct Committed {
     pub files: Vec<ChangedFile>,
     /// Whether the trees are the same.
     pub no_change: bool,
+    /// The ignored files in the worktree, which the commit lacks; a folder where all in it is.
+    pub ignored: Vec<String>,
     /// What a person should know: nested repositories, a repaired worktree, submodules.
     pub warnings: Vec<String>,
 }

@@ -36,6 +36,17 @@ fn gates_see_the_committed_tree_and_their_output_is_kept() {
 }
 
 #[test]
+fn files_that_only_the_gates_saw_are_named() {
+    let script = "printf '*.gen\\nout\\n' >.gitignore; mkdir out; touch out/a out/b 1.gen 2.gen";
+    let mut bench = Bench::with_script(script, ExitCode);
+    let warned = |bench: &Bench| bench.run(|_| {}).outcome().warnings.clone();
+    assert_eq!(warned(&bench), [""; 0], "no gate looked");
+    bench.config.gates = vec![gate("tree", "test -e out/a")];
+    let said = "gates saw files that the commit does not have: 1.gen, 2.gen, out/";
+    assert_eq!(warned(&bench), [said]);
+}
+
+#[test]
 fn a_failed_gate_fails_the_task_with_its_last_lines() {
     let bench = Bench::with_script("echo x >made.txt", ExitCode);
     let ran = bench.run(|task| {

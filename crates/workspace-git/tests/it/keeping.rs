@@ -56,6 +56,7 @@ fn everything_not_ignored_is_committed_whoever_committed_before() {
             .expect("file")
     };
     assert_eq!(committed.files.len(), 5);
+    assert_eq!(committed.ignored, ["noise.log"]);
     assert_eq!(find("gone.txt").status, ChangeStatus::Deleted);
     assert_eq!(find("renamed.txt").from.as_deref(), Some("moved.txt"));
     assert_eq!(
