@@ -74,6 +74,22 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("GIT_LFS_SKIP_DOWNLOAD_ERRORS", "1"),
 ];
 
+/// What git inherits, and every name that ends in `_PROXY`: a filter that an agent configured sees
+/// no secret that the agent was not given.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "TZ",
+    "TERM",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+];
+
+/// What else git inherits, by how it begins.
+const INHERITED_PREFIXES: &[&str] = &["LC_", "XDG_", "SSL_CERT_"];
+
 /// How git is run.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -81,7 +97,7 @@ pub struct Settings {
     pub program: OsString,
     /// Where worktrees, folders and locks are kept; outside of every repository.
     pub state_directory: PathBuf,
-    /// The environment that git inherits; its `GIT_*` variables are dropped.
+    /// The environment, of which git, and with it every filter, gets what it needs and no more.
     pub environment: Vec<(OsString, OsString)>,
     /// How long one git command may take, save the one that updates the user's checkout.
     pub timeout: Duration,
@@ -102,21 +118,31 @@ impl Settings {
 }
 
 /// The wrapped command line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Git {
     settings: Settings,
     has_lfs: bool,
+    overrides: Vec<(OsString, OsString)>,
     version: OnceLock<(u32, u32)>,
 }
 
 impl Git {
     pub(crate) fn new(mut settings: Settings) -> Self {
-        settings.environment.retain(|(name, _)| !is_scrubbed(name));
+        settings.environment.retain(|(name, _)| is_inherited(name));
         let has_lfs = has_program(&settings.environment, "git-lfs");
         Self {
             settings,
             has_lfs,
+            overrides: Vec::new(),
             version: OnceLock::new(),
+        }
+    }
+
+    /// The same with settings that win over every file's. A key may hold any character.
+    pub(crate) fn with_overrides(&self, overrides: Vec<(OsString, OsString)>) -> Self {
+        Self {
+            overrides,
+            ..self.clone()
         }
     }
 
@@ -129,7 +155,13 @@ impl Git {
         command
             .envs(ENVIRONMENT.iter().copied())
             .current_dir(directory)
+            .env("GIT_CONFIG_COUNT", self.overrides.len().to_string())
             .arg("--no-pager");
+        for (number, (key, value)) in self.overrides.iter().enumerate() {
+            command
+                .env(format!("GIT_CONFIG_KEY_{number}"), key)
+                .env(format!("GIT_CONFIG_VALUE_{number}"), value);
+        }
         let lfs = if self.has_lfs { &[] } else { WITHOUT_LFS };
         for flag in FLAGS.iter().chain(lfs) {
             command.args(["-c", flag]);
@@ -360,8 +392,13 @@ fn shown(text: &str) -> String {
     }
 }
 
-fn is_scrubbed(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b"GIT_") || name == "LANGUAGE" || name == "SSH_ASKPASS"
+fn is_inherited(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    INHERITED.iter().any(|known| known.as_bytes() == name)
+        || INHERITED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix.as_bytes()))
+        || name.to_ascii_uppercase().ends_with(b"_PROXY")
 }
 
 fn has_program(environment: &[(OsString, OsString)], program: &str) -> bool {
@@ -393,15 +430,18 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_git_variables_are_dropped() {
+    fn git_inherits_what_it_needs_and_no_secret() {
         for name in [
             "GIT_DIR",
-            "GIT_INDEX_FILE",
             "GIT_CONFIG_COUNT",
             "SSH_ASKPASS",
+            "LANGUAGE",
+            "OPENAI_API_KEY",
         ] {
-            assert!(is_scrubbed(OsStr::new(name)), "{name}");
+            assert!(!is_inherited(OsStr::new(name)), "{name}");
         }
-        assert!(!is_scrubbed(OsStr::new("HOME")));
+        for name in ["HOME", "LC_CTYPE", "XDG_CONFIG_HOME", "https_proxy"] {
+            assert!(is_inherited(OsStr::new(name)), "{name}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod checkout;
 mod combine;
 mod commit;
 mod git;
+mod guard;
 mod inventory;
 mod layout;
 mod merge;
@@ -38,6 +39,7 @@ use domain::{
 pub use crate::git::Settings;
 use crate::{
     git::Git,
+    guard::Guard,
     layout::{Layout, sessions_in},
     repository::{Located, Repository},
     worktree::Worktree,
@@ -112,7 +114,12 @@ impl Workspaces for GitWorkspaces {
         let Some((repository, start)) = self.parts(workspace)? else {
             return Ok(None);
         };
-        commit::commit(&self.layout, &repository, workspace, start, authorship).map(Some)
+        let guard = Guard::of_session(&repository, workspace)?;
+        let repository = guard.repository(&repository);
+        let mut committed =
+            commit::commit(&self.layout, &repository, workspace, start, authorship)?;
+        committed.warnings.extend(guard.warnings);
+        Ok(Some(committed))
     }
 
     fn publish(
@@ -138,8 +145,14 @@ impl Workspaces for GitWorkspaces {
         let Some((repository, start)) = self.parts(workspace)? else {
             return Ok(None);
         };
+        let guard = Guard::of_session(&repository, workspace)?;
+        let repository = guard.repository(&repository);
         let worktree = Worktree::at(&repository, &workspace.path)?;
-        salvage::salvage(&self.layout, &worktree, start, session)
+        let mut salvaged = salvage::salvage(&self.layout, &worktree, start, session)?;
+        if let Some(salvage) = &mut salvaged {
+            salvage.warnings.extend(guard.warnings);
+        }
+        Ok(salvaged)
     }
 
     fn remove(

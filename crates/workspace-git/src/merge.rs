@@ -17,6 +17,7 @@ use crate::{
     changes, checkout,
     combine::{MergedTree, merge_trees},
     git::Git,
+    guard::Guard,
     layout::Layout,
     repository::{Located, Repository},
 };
@@ -30,8 +31,10 @@ pub(crate) fn merge(
     target: Option<&str>,
 ) -> Result<Merged, WorkspaceError> {
     let located = Located::find(git, project)?;
-    let repository = &located.repository;
-    let lock = repository.lock(layout.real()?.state())?;
+    let layout = layout.real()?;
+    let guard = Guard::of_repository(&located.repository, &layout)?;
+    let repository = &guard.repository(&located.repository);
+    let lock = repository.lock(layout.state())?;
     let target = located.target(target)?;
     let name = target.branch.ok_or(WorkspaceError::NoTargetBranch)?;
     let missing = || WorkspaceError::Unknown {
@@ -52,7 +55,7 @@ pub(crate) fn merge(
     checkout::refuse_rebased(repository, &name)?;
     let checked_out = checkout::checkout_of(repository, &name)?;
     if let Some(checkout) = &checked_out {
-        checkout::refuse_busy_or_dirty(git, checkout)?;
+        checkout::refuse_busy_or_dirty(repository.git, checkout)?;
     }
     let new = merge_commit(repository, &name, &old, branch, &tip)?;
     match &checked_out {

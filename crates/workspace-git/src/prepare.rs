@@ -8,6 +8,7 @@ use domain::workspace::{CommitId, WorkspaceMode, WorkspaceRecord, branch_name};
 use crate::{
     combine,
     git::Git,
+    guard::{self, Guard},
     layout::{Layout, delete, make_private},
     remove,
     repository::{Located, Repository, io_error},
@@ -60,7 +61,8 @@ fn worktree(
     let located = Located::find(git, &request.project)?;
     let layout = layout.real()?;
     refuse_state_inside(&located, layout.state())?;
-    let repository = &located.repository;
+    let guard = Guard::of_repository(&located.repository, &layout)?;
+    let repository = &guard.repository(&located.repository);
     let path = layout.worktree(repository, request.session);
     let found = Worktree::at(repository, &path)?;
     if let Some(record) = found.record().filter(|_| found.is_present()) {
@@ -74,6 +76,7 @@ fn worktree(
         .args(["reset", "--quiet", "--hard", start.as_str(), "--"])
         .run()?;
     fs::create_dir_all(&record.directory).map_err(io_error("create", &record.directory))?;
+    guard::record(&Worktree::at(&located.repository, &path)?)?;
     made.write_record(&record)?;
     Ok(record)
 }

@@ -13,6 +13,7 @@ use domain::{
 
 use crate::{
     git::Git,
+    guard::{self, Guard},
     layout::{Layout, delete},
     repository::{Located, Repository, io_error},
     salvage,
@@ -127,6 +128,8 @@ fn worktree(
     if !common.is_dir() {
         return Ok(Removed::Kept(record.path.clone()));
     }
+    let guard = Guard::of_session(&repository, record)?;
+    let repository = guard.repository(&repository);
     let worktree = Worktree::at(&repository, &record.path)?;
     let salvaged = salvage_and_delete(&layout, &worktree, start, session)?;
     let lock = repository.lock(layout.state())?;
@@ -157,6 +160,7 @@ pub(crate) fn salvage_and_delete(
 
 /// Removes the repository's entry of a worktree, locked or not. The caller holds the lock.
 pub(crate) fn unregister(worktree: &Worktree<'_>) -> Result<(), WorkspaceError> {
+    delete(&guard::baseline(&worktree.path))?;
     let Some(admin) = &worktree.admin else {
         return Ok(());
     };
