@@ -66,7 +66,8 @@ pub fn what_others_wait_for_is_not_deleted(make: Make) {
     let world = World::new(make);
     let first = world.create(work("first")).id;
     world.work_off(failed());
-    world.create_behind("second", &[first]);
+    let waiting = world.create_behind("second", &[first]);
+    assert_eq!(waiting.spec.depends_on, [first]);
     let delete = |tasks| world.run(Command::DeleteTasks { tasks }).map(changed);
     assert_eq!(delete(vec![first]), Ok(vec![]));
     let again = world.retry(first, None).expect("it has failed").id;
