@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Seconds to wait for the machine to become quiet before the first case
     #[arg(long, default_value_t = 180)]
     patience: u64,
+    /// Measure `crewboss` and `examples/speed` in this folder instead of building them
+    #[arg(long, value_name = "DIR")]
+    built: Option<PathBuf>,
     /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
@@ -69,14 +72,14 @@ pub(crate) struct Tools {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let (crewboss, store_speed) = match &options.built {
+        Some(folder) => (folder.join("crewboss"), folder.join("examples/speed")),
+        None => (build::release()?, build::store_speed()?),
+    };
     let tools = Tools {
-        crewboss: build::release()?,
-        store_speed: build::store_speed()?,
-        pueue: if options.no_peers {
-            None
-        } else {
-            Some(pueue::build()?)
-        },
+        crewboss,
+        store_speed,
+        pueue: (!options.no_peers).then(pueue::build).transpose()?,
     };
     wait_for_quiet(options.patience);
     let machine = machine::describe(&shell::target());

@@ -16,7 +16,7 @@ use crate::shell;
 const DURABLE: &str = "WAL, synchronous=FULL; outcome file synced";
 
 /// Tasks that run at once in the throughput case, and spawns beside them.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 /// `run`, until the command returns: the runner goes on by itself.
 pub(crate) fn launching(tools: &Tools, rounds: usize) -> Result<Vec<Row>> {
@@ -121,19 +121,19 @@ pub(crate) fn whole_tasks(tools: &Tools, rounds: usize) -> Result<Vec<Row>> {
     let (ours, bare) = (median(ours), median(bare));
     let value = (ours, "/s");
     let mut rows = vec![Row::of_number(
-        "no-op tasks, 4 at once",
+        "no-op tasks, 8 at once",
         value,
-        ("2 x posix_spawn, 4 at once", bare),
+        ("2 x posix_spawn, 8 at once", bare),
         Limit::AtLeast(0.25),
         DURABLE,
     )];
     if let Some(programs) = &tools.pueue {
         let peer = super::pueue::Pueue::start(programs)?;
         peer.add(60, false)?;
-        let reference = ("pueue, 4 at once", peer.tasks_per_second(60, AT_ONCE)?);
+        let reference = ("pueue, 8 at once", peer.tasks_per_second(60, AT_ONCE)?);
         let limit = Limit::AtLeast(10.0);
         rows.push(Row::of_number(
-            "no-op tasks, 4 at once",
+            "no-op tasks, 8 at once",
             value,
             reference,
             limit,

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -80,15 +80,18 @@ impl Pueue {
         in_place(&self.programs.join("pueue"), &self.folder, arguments)
     }
 
-    /// Adds so many tasks that do nothing.
+    /// Adds so many tasks that do nothing, as a user does: it keeps the environment of each.
     pub(crate) fn add(&self, count: usize, stashed: bool) -> Result<()> {
         for _ in 0..count {
-            let words: &[&str] = if stashed {
-                &["add", "--stashed", "--", "true"]
-            } else {
-                &["add", "--", "true"]
-            };
-            shell::run(&mut self.command(words))?;
+            let mut command = shell::program(self.programs.join("pueue"));
+            command
+                .arg("-c")
+                .arg(self.folder.join("pueue.yml"))
+                .arg("add")
+                .args(stashed.then_some("--stashed"))
+                .args(["--", "true"])
+                .stdout(Stdio::null());
+            shell::run(&mut command)?;
         }
         Ok(())
     }
@@ -111,7 +114,7 @@ impl Pueue {
 
     fn has_done(&self, count: usize) -> Result<bool> {
         let mut command = self.command(&["status", "--json"]);
-        let printed = shell::output(command.stdout(std::process::Stdio::piped()))?;
+        let printed = shell::output(command.stdout(Stdio::piped()))?;
         let found: Value = serde_json::from_str(&printed)?;
         let tasks = found
             .get("tasks")
