@@ -15,7 +15,8 @@ use std::{
     time::Duration,
 };
 
-use app::{error::Error, ports::store::Store};
+use app::{command::Command, error::Error, ports::store::Store};
+use domain::session::SessionCommand;
 
 use super::{
     bell::{Bell, Heard},
@@ -130,9 +131,12 @@ impl Desk {
     fn answer(&self, asked: Asked) -> Answered {
         let answered = match asked {
             Asked::Request { request } => {
+                let rings = gives_work(&request.command);
                 let reply = self.store.execute(*request);
-                if reply.is_ok() {
-                    self.bell.ring();
+                match &reply {
+                    Ok(_) if rings => self.bell.ring(),
+                    Ok(_) => self.bell.tell(),
+                    Err(_) => {}
                 }
                 reply.map(|reply| Answered::Reply {
                     reply: Box::new(reply),
@@ -157,13 +161,29 @@ impl Desk {
         let mut heard = 0;
         loop {
             send(writer, &self.answer(Asked::Generation))?;
-            match self.bell.wait(heard, WATCH_PROBE) {
+            match self.bell.wait_for_change(heard, WATCH_PROBE) {
                 Heard::Ring(rings) => heard = rings,
                 Heard::Silence => {}
                 Heard::Closed => return Ok(()),
             }
         }
     }
+}
+
+/// Whether there may be something to start, to recover or to show after it: not while a session
+/// goes its way.
+fn gives_work(command: &Command) -> bool {
+    let is_quiet = match command {
+        Command::RenewLease { .. } => true,
+        Command::Session { command, .. } => matches!(
+            command,
+            SessionCommand::Prepared { .. }
+                | SessionCommand::Verify
+                | SessionCommand::MoveDeadline { .. }
+        ),
+        _ => false,
+    };
+    !is_quiet
 }
 
 fn refusal(message: String) -> Answered {
