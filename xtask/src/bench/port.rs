@@ -9,6 +9,8 @@ use super::{
 };
 use crate::shell;
 
+const DURABLE: &str = "WAL, synchronous=FULL";
+
 pub(crate) fn rows(tools: &Tools) -> Result<Vec<Row>> {
     let folder = shell::target().join("bench");
     let printed = shell::output(shell::program(&tools.store_speed).arg("port").arg(folder))?;
@@ -17,7 +19,6 @@ pub(crate) fn rows(tools: &Tools) -> Result<Vec<Row>> {
         let value = found.get(name).and_then(Value::as_f64);
         value.with_context(|| format!("it measures {name}"))
     };
-    const DURABLE: &str = "WAL, synchronous=FULL";
     let row = |case, value, reference| Row::of_number(case, value, reference, Limit::None, DURABLE);
     let syncs = ("4 KiB append + fdatasync", of("append_per_second")?);
     let latency = ("4 KiB append + fdatasync", of("append_us")?);

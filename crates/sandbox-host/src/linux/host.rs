@@ -1,7 +1,7 @@
 //! The process port on Linux.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::OpenOptions,
     io,
     os::{
@@ -127,10 +127,10 @@ impl Machine {
     /// Who was there before the first tree of a session was started here.
     fn before(&self, session: SessionId) -> Option<Arc<Crowd>> {
         let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
-        if !crowds.contains_key(&session) {
-            crowds.insert(session, Arc::new(Crowd::now()?));
-        }
-        crowds.get(&session).cloned()
+        Some(match crowds.entry(session) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(new) => Arc::clone(new.insert(Arc::new(Crowd::now()?))),
+        })
     }
 }
 
