@@ -218,6 +218,7 @@ impl From<app::ports::workspaces::WorkspaceError> for Fail {
             | W::DependencyConflict { .. }
             | W::Diverged { .. }
             | W::BranchTaken { .. }
+            | W::BranchInTheWay { .. }
             | W::MergeConflict { .. }
             | W::DirtyTarget { .. }
             | W::WouldOverwrite { .. }

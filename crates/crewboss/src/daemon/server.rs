@@ -178,7 +178,7 @@ fn gives_work(command: &Command) -> bool {
         Command::Session { command, .. } => matches!(
             command,
             SessionCommand::Prepared { .. }
-                | SessionCommand::Verify
+                | SessionCommand::Verify { .. }
                 | SessionCommand::MoveDeadline { .. }
         ),
         _ => false,
