@@ -103,10 +103,10 @@ mod tests {
     fn a_ring_before_the_wait_is_heard() {
         let bell = Bell::default();
         bell.ring();
-        assert_eq!(bell.wait(0, Duration::from_secs(60)), Heard::Ring(1));
+        assert_eq!(bell.wait(0, Duration::from_mins(1)), Heard::Ring(1));
         assert_eq!(bell.wait(1, Duration::ZERO), Heard::Silence);
         bell.close();
-        assert_eq!(bell.wait(1, Duration::from_secs(60)), Heard::Closed);
+        assert_eq!(bell.wait(1, Duration::from_mins(1)), Heard::Closed);
     }
     #[test]
     fn what_is_told_is_heard_by_those_who_watch_alone() {
