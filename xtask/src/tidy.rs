@@ -141,16 +141,26 @@ fn licences() -> Result<Vec<String>> {
         .collect();
     let text = shell::output(shell::cargo().args(["metadata", "--format-version=1", "--locked"]))?;
     let metadata: Value = serde_json::from_str(&text)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata without packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata without packages")?;
     let mut broken = Vec::new();
-    for package in packages.iter().filter(|package| !package["source"].is_null()) {
+    for package in packages
+        .iter()
+        .filter(|package| !package["source"].is_null())
+    {
         let name = package["name"].as_str().unwrap_or_default();
-        let licence = package["license"].as_str().unwrap_or_default().replace('/', " OR ");
+        let licence = package["license"]
+            .as_str()
+            .unwrap_or_default()
+            .replace('/', " OR ");
         let fits = spdx::Expression::parse(&licence).is_ok_and(|expression| {
             expression.evaluate(|one| allowed.contains(&one.to_string().as_str()))
         });
         if !fits {
-            broken.push(format!("{name} has the licence `{licence}`, which deny.toml does not allow"));
+            broken.push(format!(
+                "{name} has the licence `{licence}`, which deny.toml does not allow"
+            ));
         }
     }
     Ok(broken)

@@ -62,7 +62,11 @@ impl Entry {
     fn into_config(self) -> AgentConfig {
         let names_it = self.args.iter().any(|arg| arg.contains("{prompt}"));
         AgentConfig {
-            prompt: Some(if names_it { PromptBy::Argv } else { PromptBy::Stdin }),
+            prompt: Some(if names_it {
+                PromptBy::Argv
+            } else {
+                PromptBy::Stdin
+            }),
             description: self.description,
             prompt_template: self.prompt_template,
             prompt_template_file: self.prompt_template_file,

@@ -174,17 +174,16 @@ impl Scheduler {
 
     /// Claims nothing for a while where no runner could be started.
     fn pause(&self, project: &Project, launching: &Launching, pauses: &mut Pauses) {
-        match &launching.refused {
-            Some((task, why)) => {
-                if pauses.begin(project.id, &self.clock.now().moment) {
-                    self.hands.warn(&format!(
-                        "Cannot start a runner for {task}, which stays pending and is tried \
-                         again: {why}"
-                    ));
-                }
+        let Some((task, why)) = &launching.refused else {
+            if launching.any_started {
+                pauses.end(project.id);
             }
-            None if launching.any_started => pauses.end(project.id),
-            None => {}
+            return;
+        };
+        if pauses.begin(project.id, &self.clock.now().moment) {
+            self.hands.warn(&format!(
+                "Cannot start a runner for {task}, which stays pending and is tried again: {why}"
+            ));
         }
     }
 

@@ -69,7 +69,11 @@ pub fn a_void_fence_is_told_so(make: Make) {
     assert!(matches!(renew, Err(Error::FenceLost { .. })), "{renew:?}");
     let late = world.finish(&lost, SessionResult::Completed);
     assert_eq!(late.expect("heard").status, SessionStatus::Orphaned);
-    let wrong = world.say_under(&next, next.fence + 1, SessionCommand::Verify { gates: vec![] });
+    let wrong = world.say_under(
+        &next,
+        next.fence + 1,
+        SessionCommand::Verify { gates: vec![] },
+    );
     assert!(matches!(wrong, Err(Error::FenceLost { .. })), "{wrong:?}");
     assert_eq!(world.contents(), before);
     assert_eq!(world.task(task.id).status(), TaskStatus::Running);

@@ -173,7 +173,11 @@ pub fn effects_are_read_in_pages(make: Make) {
     });
     let counts: Vec<usize> = pages.iter().map(Vec::len).collect();
     assert_eq!(counts, [2, 1, 0]);
-    assert!(pages.concat().is_sorted_by(|one, next| one.task < next.task));
+    assert!(
+        pages
+            .concat()
+            .is_sorted_by(|one, next| one.task < next.task)
+    );
 }
 
 /// Each commit says what it owes; what is done is forgotten unless more has become owed.
