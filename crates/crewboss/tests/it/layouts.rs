@@ -17,7 +17,7 @@ use testkit::poll::poll_until;
 use crate::place::{Place, Ran};
 
 /// Long enough for a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 const AGENTS: &str = r#"{"agents":{
  "coder":{"command":"sh","args":["-c","sleep 0.3; : > B/tasks/{taskId}.done"]},

@@ -34,7 +34,7 @@ fn a_simple_task(queue: &Queue) {
         started.out.trim_end(),
         format!("Task {id} created for coder.")
     );
-    assert_eq!(queue.ids(), [id.clone()]);
+    assert_eq!(queue.ids(), std::slice::from_ref(&id));
     let json = queue.json(&id);
     assert_eq!(json["status"], "pending");
     assert_eq!(json["prompt"], "Write a Hello World function in Python");
