@@ -67,6 +67,10 @@ impl Args {
                 .line(format_args!("Reconciled {recovered} task(s)"))?;
         }
         let launches = start(context, &project, &ids, parallel)?;
+        // Who waits gets the document of what it came to.
+        if !self.wait {
+            context.out.print(&document(&launches))?;
+        }
         report(context, &project, &launches, &ids, parallel)?;
         if !self.wait {
             tell_of_waiting(context, &project, &launches)?;
@@ -141,11 +145,10 @@ fn report(
     parallel: Option<u32>,
 ) -> Result<(), Fail> {
     let out = &context.out;
-    out.print(&document(launches))?;
     announce_retries(context, &launches.started)?;
     match parallel {
         Some(max) => report_parallel(context, project, launches, max)?,
-        None => report_single(context, launches, ids)?,
+        None => report_single(context, project, launches, ids)?,
     }
     for (_, why) in &launches.failed {
         out.say(format_args!("Error starting task: {why}"));
@@ -170,7 +173,12 @@ fn announce_retries(context: &Context, started: &[Launched]) -> Result<(), Fail>
     Ok(())
 }
 
-fn report_single(context: &Context, launches: &Launches, ids: &[TaskId]) -> Result<(), Fail> {
+fn report_single(
+    context: &Context,
+    project: &Project,
+    launches: &Launches,
+    ids: &[TaskId],
+) -> Result<(), Fail> {
     let out = &context.out;
     for one in &launches.started {
         out.line(format_args!(
@@ -183,9 +191,30 @@ fn report_single(context: &Context, launches: &Launches, ids: &[TaskId]) -> Resu
         }
     }
     if launches.started.is_empty() && launches.failed.is_empty() && ids.is_empty() {
-        out.line("No pending tasks.")?;
+        say_nothing_ready(
+            context,
+            project,
+            "No pending tasks.",
+            "No pending tasks to start",
+        )?;
     }
     Ok(())
+}
+
+/// Says that nothing is pending, or how much of it is not ready.
+fn say_nothing_ready(
+    context: &Context,
+    project: &Project,
+    none: &str,
+    some: &str,
+) -> Result<(), Fail> {
+    let (_, counts) = context.status(project, 1)?;
+    match counts.get(&TaskStatus::Pending) {
+        None | Some(0) => context.out.line(none),
+        Some(waiting) => context.out.line(format_args!(
+            "{some}: {waiting} wait for others, for their time, or for an agent outside."
+        )),
+    }
 }
 
 fn report_parallel(
@@ -203,13 +232,12 @@ fn report_parallel(
             ));
         }
         if launches.failed.is_empty() {
-            let (_, counts) = context.status(project, 1)?;
-            return match counts.get(&TaskStatus::Pending) {
-                None | Some(0) => out.line("No pending tasks to launch."),
-                Some(waiting) => out.line(format_args!(
-                    "No pending tasks to launch: {waiting} wait for others or for their time."
-                )),
-            };
+            return say_nothing_ready(
+                context,
+                project,
+                "No pending tasks to launch.",
+                "No pending tasks to launch",
+            );
         }
         return Ok(());
     }

@@ -188,7 +188,10 @@ fn an_external_task_is_ended_by_its_holder() {
         .run(&["task", "create", "reviewer", "look at it"])
         .ok()
         .id();
-    assert_eq!(place.run(&["run"]).ok().out, "No pending tasks.\n");
+    assert_eq!(
+        place.run(&["run"]).ok().out,
+        "No pending tasks to start: 1 wait for others, for their time, or for an agent outside.\n"
+    );
     place.run(&["task", "attach", &id, "--agent", "human"]).ok();
     let other = place.run(&["task", "attach", &id, "--agent", "other"]);
     assert_eq!(other.code, 4, "{other:#?}");
