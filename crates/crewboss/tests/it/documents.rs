@@ -30,6 +30,15 @@ fn print<T: Body + DeserializeOwned>(place: &Place, args: &[&str]) -> T {
 }
 
 #[test]
+fn who_runs_and_waits_gets_one_document() {
+    let place = Place::repository();
+    place.start(&["writer", "one"]);
+    let waited: WaitDocument = print(&place, &["run", "--wait"]);
+    assert_eq!(waited.tasks.len(), 1);
+    assert_eq!(print::<WaitDocument>(&place, &["run", "--wait"]).tasks, []);
+}
+
+#[test]
 fn the_queue() {
     let place = Place::repository();
     let empty: StatusDocument = print(&place, &["status"]);
