@@ -141,43 +141,31 @@ impl<'a> Change<'a> {
     }
 
     fn record_task(&mut self, task: &Task, event: &TaskEvent) -> Result<(), Error> {
-        let payload = encode(event)?;
-        let stream = Stream {
-            kind: StreamKind::Task,
-            id: task.id.number(),
-        };
-        let (project, fence) = (task.project, Some(task.fence));
-        self.tx.append(
-            self.meta,
-            NewEvent {
-                project,
-                stream,
-                kind: event.kind(),
-                fence,
-                payload,
+        self.append(NewEvent {
+            project: task.project,
+            stream: Stream {
+                kind: StreamKind::Task,
+                id: task.id.number(),
             },
-        )?;
-        Ok(())
+            kind: event.kind(),
+            fence: Some(task.fence),
+            payload: encode(event)?,
+        })
+        .map(drop)
     }
 
     fn record_session(&mut self, session: &Session, event: &SessionEvent) -> Result<(), Error> {
-        let payload = encode(event)?;
-        let stream = Stream {
-            kind: StreamKind::Session,
-            id: session.id.number(),
-        };
-        let (project, fence) = (session.project, Some(session.fence));
-        self.tx.append(
-            self.meta,
-            NewEvent {
-                project,
-                stream,
-                kind: event.kind(),
-                fence,
-                payload,
+        self.append(NewEvent {
+            project: session.project,
+            stream: Stream {
+                kind: StreamKind::Session,
+                id: session.id.number(),
             },
-        )?;
-        Ok(())
+            kind: event.kind(),
+            fence: Some(session.fence),
+            payload: encode(event)?,
+        })
+        .map(drop)
     }
 
     fn owe(&mut self, task: &Task) -> Result<(), Error> {
