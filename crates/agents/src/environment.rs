@@ -55,7 +55,8 @@ impl Environment {
         self.0.retain(|name, _| !is_unwanted(name));
     }
 
-    /// The values of variables that look like credentials by their names.
+    /// The values of variables that look like credentials by their names, and the passwords of
+    /// proxies.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let looks_secret = |name: &str| {
             let name = name.to_ascii_uppercase();
@@ -65,6 +66,7 @@ impl Environment {
             .iter()
             .filter(|(name, _)| looks_secret(name))
             .map(|(_, value)| value.clone())
+            .chain(self.0.iter().filter_map(proxy_password))
             .collect()
     }
 
@@ -73,12 +75,26 @@ impl Environment {
     }
 }
 
+/// What stands between user and host in the URL of a proxy.
+fn proxy_password((name, value): (&String, &String)) -> Option<String> {
+    let (userinfo, _) = value.rsplit_once('@').filter(|_| is_proxy(name))?;
+    let (_, password) = userinfo
+        .rsplit_once("//")
+        .unwrap_or(("", userinfo))
+        .1
+        .split_once(':')?;
+    Some(password.to_owned())
+}
+
+fn is_proxy(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with("_proxy")
+}
+
 fn is_allowed(name: &str) -> bool {
-    let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
     let has_prefix = ALLOWED_PREFIXES
         .iter()
         .any(|prefix| name.starts_with(prefix));
-    (ALLOWED.contains(&name) || has_prefix || is_proxy) && !FOREIGN.contains(&name)
+    (ALLOWED.contains(&name) || has_prefix || is_proxy(name)) && !FOREIGN.contains(&name)
 }
 
 #[cfg(test)]
@@ -134,6 +150,8 @@ mod tests {
         environment.set("OPENAI_API_KEY", "k1");
         environment.set("github_token", "k2");
         environment.set("PATH", "/bin");
-        assert_eq!(environment.secrets(), ["k1", "k2"]);
+        environment.set("https_proxy", "http://me:pass-word@host:3128");
+        environment.set("NO_PROXY", "a@b,host");
+        assert_eq!(environment.secrets(), ["k1", "k2", "pass-word"]);
     }
 }

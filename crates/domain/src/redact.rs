@@ -63,7 +63,7 @@ impl Redactor {
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
         let mut starts = [false; 256];
-        for byte in b"sgxAbBe-"
+        for byte in b"sgxAbBe-:"
             .iter()
             .chain(secrets.iter().filter_map(|secret| secret.first()))
         {
@@ -108,7 +108,8 @@ impl Redactor {
         result
     }
 
-    /// Every secret masked once; `None` if there was none. A result is always shorter.
+    /// Every secret masked once; `None` if there was none. A result is shorter, but for the
+    /// userinfo of a URL of one or two bytes, which is no longer one afterwards.
     fn pass(&self, carry: &mut Carry, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut masked: Option<Vec<u8>> = None;
         let (mut copied, mut at) = (0, 0);
@@ -144,6 +145,9 @@ impl Redactor {
             carry.is_inside_key = end.is_none();
             return Some((at, end.unwrap_or(bytes.len())));
         }
+        if let Some((begin, end)) = userinfo(&bytes[..at], rest) {
+            return Some((at + begin, at + end));
+        }
         let is_word_start = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
         let (skip, length) = if is_word_start {
             token_shape(rest)?
@@ -152,6 +156,24 @@ impl Redactor {
         };
         Some((at + skip, at + length))
     }
+}
+
+/// What stands before the `@` of a URL whose `://` begins `rest`, a slash escaped or not. The user
+/// alone of an `ssh` address is a name and stays.
+fn userinfo(scheme: &[u8], rest: &[u8]) -> Option<(usize, usize)> {
+    let mark = [&b"://"[..], b":\\/\\/"]
+        .into_iter()
+        .find(|mark| rest.starts_with(mark))?;
+    scheme.last().filter(|byte| byte.is_ascii_alphanumeric())?;
+    let tail = &rest[mark.len()..];
+    let authority = &tail[..run(tail, |b| {
+        !b.is_ascii_control() && !b" /?#\"'<>\\`".contains(&b)
+    })];
+    let length = authority.iter().rposition(|byte| *byte == b'@')?;
+    let info = &authority[..length];
+    let is_name = scheme.ends_with(b"ssh") && !info.contains(&b':');
+    let is_masked = info.is_empty() || info == MASK.as_bytes();
+    (!is_name && !is_masked).then_some((mark.len(), mark.len() + length))
 }
 
 /// `-----BEGIN … PRIVATE KEY-----`: its length.
@@ -273,6 +295,18 @@ mod tests {
             ),
             (web.as_str(), "***"),
             (
+                "HTTP_PROXY=http://user:p@ss@proxy.example:3128/ x@y",
+                "HTTP_PROXY=http://***@proxy.example:3128/ x@y",
+            ),
+            (
+                r#"{"url":"https:\/\/u:pw@host\/a"} postgres://u:@h"#,
+                r#"{"url":"https:\/\/***@host\/a"} postgres://***@h"#,
+            ),
+            (
+                "git clone https://t@host/a.git",
+                "git clone https://***@host/a.git",
+            ),
+            (
                 "a -----BEGIN RSA PRIVATE KEY-----\\nMIIE\\n-----END RSA PRIVATE KEY----- b",
                 "a *** b",
             ),
@@ -292,6 +326,10 @@ mod tests {
             "short",
             "eyJ",
             "xox",
+            "ssh://git@host.example/a.git and git@host.example:a.git",
+            "https://host.example/@scope/name?to=a@b#c@d",
+            "http://***@host.example and http://@host.example",
+            "://a@b",
             "",
         ] {
             assert!(matches!(redactor.text(text), Cow::Borrowed(_)), "{text}");
