@@ -93,10 +93,14 @@ pub(crate) fn commented_default() -> String {
             section = of;
             let _ = write!(text, "\n[{section}]\n");
         }
-        let value = defaults
-            .value(key.name)
-            .map_or_else(|| "\"\"".to_owned(), |v| v.to_string());
-        let _ = write!(text, "# {}\n# {name} = {value}\n", key.meaning);
+        let (remark, value) = match defaults.value(key.name) {
+            Some(value) => ("", value.to_string()),
+            None => (
+                " Not set by default; an example:",
+                example(key.name).to_owned(),
+            ),
+        };
+        let _ = write!(text, "# {}{remark}\n# {name} = {value}\n", key.meaning);
     }
     text.push_str(
         "\n# Checks that Crewboss runs on the finished work before it believes that a task is done.\n\
@@ -105,6 +109,16 @@ pub(crate) fn commented_default() -> String {
          # [agents.shell]\n# driver = \"command\"\n# command = \"sh\"\n# args = [\"-c\", \"{prompt}\"]\n",
     );
     text
+}
+
+/// A value, as TOML, of a key that has none by default.
+fn example(name: &str) -> &'static str {
+    match name {
+        "run.timeout_seconds" => "3600",
+        "workspace.mode" => "\"worktree\"",
+        "workspace.target" => "\"main\"",
+        _ => "\"\"",
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +153,17 @@ mod tests {
             .flat_map(|line| [line, "\n"])
             .collect();
         file::apply(&mut config, Path::new("x"), &uncommented).unwrap();
-        assert_eq!(config.settings, Settings::default());
+        for key in KEYS {
+            let (value, default) = (
+                config.settings.value(key.name),
+                Settings::default().value(key.name),
+            );
+            match default {
+                Some(default) => assert_eq!(value, Some(default), "{}", key.name),
+                None => assert_ne!(value, None, "{} has an example", key.name),
+            }
+        }
+        assert!(!text.contains("= \"\""), "{text}");
         assert_eq!((config.agents.len(), config.gates.len()), (1, 1));
     }
 
