@@ -149,9 +149,10 @@ enum Verb {
 /// Parses a command line and carries it out.
 pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
     let wants_json = wants_json(&arguments);
-    let cli = match Cli::try_parse_from(start::keep_dashed_prompts(arguments)) {
+    let manners = crate::layout::manners(&arguments);
+    let cli = match parse(start::keep_dashed_prompts(arguments)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, wants_json),
+        Err(error) => return manners.misread(&error, usage(&error, wants_json)),
     };
     let global = &cli.global;
     let env =
@@ -161,10 +162,48 @@ pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
     match env.and_then(|env| carry_out(cli, env, out.clone())) {
         Ok(exit) => exit,
         Err(fail) => {
-            out.fail(&fail);
-            fail.exit
+            out.fail(&fail, manners.word());
+            manners.refused(fail.exit)
         }
     }
+}
+
+/// One verb's command line, without all the other verbs around it.
+#[derive(Debug, Parser)]
+struct Alone<A: clap::Args> {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    args: A,
+}
+
+/// Describing every verb to the parser takes longer than most of them run, so the verbs that are
+/// called most are first read by themselves. Whatever that does not understand, help and mistakes
+/// included, is read as a whole.
+fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let verb = arguments.get(1).and_then(|verb| verb.to_str());
+    let short = match verb {
+        Some("status") => alone(&arguments, Verb::Status),
+        Some("start") => alone(&arguments, |args| Verb::Start(Box::new(args))),
+        Some("run") => alone(&arguments, Verb::Run),
+        Some("runner") => alone(&arguments, Verb::Runner),
+        Some("show") => alone(&arguments, Verb::Show),
+        Some("wait") => alone(&arguments, Verb::Wait),
+        Some("cancel") => alone(&arguments, Verb::Cancel),
+        _ => None,
+    };
+    match short {
+        Some(cli) => Ok(cli),
+        None => Cli::try_parse_from(arguments),
+    }
+}
+
+fn alone<A: clap::Args>(arguments: &[OsString], verb: impl Fn(A) -> Verb) -> Option<Cli> {
+    let Alone { global, args } = Alone::try_parse_from(&arguments[1..]).ok()?;
+    Some(Cli {
+        global,
+        verb: Some(verb(args)),
+    })
 }
 
 /// Whether one document is wanted on standard output, as far as a command line that may be wrong
@@ -284,5 +323,58 @@ pub(crate) fn confirm(out: &Output, question: &str) -> Result<bool, Fail> {
             answer.trim().to_ascii_lowercase().as_str(),
             "y" | "yes"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A verb read alone means what it means among all the others.
+    #[test]
+    fn alone_and_as_a_whole_are_one() {
+        let lines: [&[&str]; 9] = [
+            &["status"],
+            &["status", "--json", "--watch", "-i", "3"],
+            &["status", "--project", "/a", "task_1", "--no-color"],
+            &[
+                "start",
+                "coder",
+                "Create",
+                "a",
+                "server",
+                "--timeout=300",
+                "-d",
+            ],
+            &["start", "--config", "a=b", "--config", "c=d", "coder", "X"],
+            &["run", "--parallel"],
+            &["run", "--parallel", "5", "--layout", "gemini"],
+            &["wait", "task_1", "task_2", "--timeout", "5"],
+            &["cancel", "--json", "task_1"],
+        ];
+        for line in lines {
+            let line = || {
+                ["crewboss"]
+                    .iter()
+                    .chain(line)
+                    .map(OsString::from)
+                    .collect()
+            };
+            let arguments: Vec<OsString> = line();
+            let whole = Cli::try_parse_from(line() as Vec<OsString>).expect("right");
+            let short = parse(arguments).expect("right");
+            assert_eq!(format!("{short:?}"), format!("{whole:?}"));
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_as_if_the_line_had_been_read_as_a_whole() {
+        let line: Vec<OsString> = ["crewboss", "status", "--wach"].map(OsString::from).into();
+        let short = parse(line.clone()).expect_err("no such flag").to_string();
+        let whole = Cli::try_parse_from(line)
+            .expect_err("no such flag")
+            .to_string();
+        assert_eq!(short, whole);
+        assert!(short.contains("crewboss status"), "{short}");
     }
 }

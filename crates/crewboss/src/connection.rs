@@ -141,23 +141,38 @@ impl Ways {
             return Asking::Absent;
         }
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        // A connection that was open may be to a daemon that has gone since.
-        for open in [stream.take(), dial(&self.socket)] {
-            let Some(mut open) = open else { continue };
-            match exchange(&mut open, asked) {
-                Exchange::Answered(answered) => {
-                    *stream = Some(open);
-                    return Asking::Answered(Box::new(answered));
-                }
-                Exchange::NotSent => {}
-                Exchange::NoAnswer => return Asking::Unknown,
-                Exchange::Late => {
-                    self.hung_until.store(now + HUNG_MILLIS, Ordering::Relaxed);
-                    return Asking::Unknown;
-                }
+        // A connection that was open may be to a daemon that has gone since: then once more.
+        if let Some(asking) = stream
+            .take()
+            .and_then(|open| self.ask_over(open, &mut stream, asked, now))
+        {
+            return asking;
+        }
+        dial(&self.socket)
+            .and_then(|open| self.ask_over(open, &mut stream, asked, now))
+            .unwrap_or(Asking::Absent)
+    }
+
+    /// Keeps the connection where it answered; `None` where the question did not get through.
+    fn ask_over(
+        &self,
+        mut open: BufReader<UnixStream>,
+        kept: &mut Option<BufReader<UnixStream>>,
+        asked: &Asked,
+        now: u64,
+    ) -> Option<Asking> {
+        match exchange(&mut open, asked) {
+            Exchange::Answered(answered) => {
+                *kept = Some(open);
+                Some(Asking::Answered(Box::new(answered)))
+            }
+            Exchange::NotSent => None,
+            Exchange::NoAnswer => Some(Asking::Unknown),
+            Exchange::Late => {
+                self.hung_until.store(now + HUNG_MILLIS, Ordering::Relaxed);
+                Some(Asking::Unknown)
             }
         }
-        Asking::Absent
     }
 }
 

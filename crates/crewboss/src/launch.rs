@@ -180,12 +180,12 @@ impl Starter {
         Ok(runner)
     }
 
-    /// `--project ROOT runner --session ses_N --fence F`, with the flags that change configuration.
+    /// `runner --project ROOT --session ses_N --fence F`, with the flags that change configuration.
     fn arguments(&self, root: &Path, session: &Session) -> Vec<String> {
         let mut args = vec![
+            "runner".to_owned(),
             "--project".to_owned(),
             root.display().to_string(),
-            "runner".to_owned(),
             "--session".to_owned(),
             session.id.to_string(),
             "--fence".to_owned(),

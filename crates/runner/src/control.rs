@@ -255,9 +255,19 @@ fn socket_name(session: SessionId) -> String {
     format!("{session}.sock")
 }
 
-/// The folder of control sockets, held open.
+/// The longest path that fits into a socket's address, which ends with a zero byte.
+const PATH_MAX: usize = 107;
+
+/// The length of `/ses_`, the longest number, and `.sock`.
+const NAME_MAX: usize = 5 + 20 + 5;
+
+/// A way to the folder of control sockets that leaves room for the name of one.
 #[derive(Debug)]
-struct RunFolder(File);
+struct RunFolder {
+    path: PathBuf,
+    /// What the way leads through, where the folder's own path is too long.
+    _open: Option<File>,
+}
 
 impl RunFolder {
     fn make(path: &Path) -> io::Result<Self> {
@@ -266,18 +276,27 @@ impl RunFolder {
     }
 
     fn open(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().len() + NAME_MAX <= PATH_MAX {
+            return Ok(Self {
+                path: path.to_owned(),
+                _open: None,
+            });
+        }
         let flags = (OFlags::DIRECTORY | OFlags::PATH).bits();
         let flags = i32::try_from(flags).map_err(io::Error::other)?;
-        OpenOptions::new()
+        let open = OpenOptions::new()
             .read(true)
             .custom_flags(flags)
-            .open(path)
-            .map(Self)
+            .open(path)?;
+        Ok(Self {
+            path: PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())),
+            _open: Some(open),
+        })
     }
 
     /// A short path to a file in it.
     fn reach(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.0.as_raw_fd()))
+        self.path.join(name)
     }
 }
 

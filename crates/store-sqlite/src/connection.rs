@@ -95,6 +95,11 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection, Error> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .explain()?;
+    // A statement that is kept is planned once, not again for every value that a partial index
+    // might want to know.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .explain()?;
     connection.busy_timeout(PATIENCE).explain()?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)

@@ -177,7 +177,9 @@ fn gives_work(command: &Command) -> bool {
         Command::RenewLease { .. } => true,
         Command::Session { command, .. } => matches!(
             command,
-            SessionCommand::Prepared { .. }
+            SessionCommand::Begin { .. }
+                | SessionCommand::Prepared { .. }
+                | SessionCommand::Launched { .. }
                 | SessionCommand::Verify { .. }
                 | SessionCommand::MoveDeadline { .. }
         ),

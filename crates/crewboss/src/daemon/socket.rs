@@ -15,13 +15,22 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
 };
 
+/// The longest path that fits into a socket's address, which ends with a zero byte.
+const PATH_MAX: usize = 107;
+
 /// A path that fits into a socket's address, as long as the folder is open.
 struct Reached {
-    _folder: File,
+    _folder: Option<File>,
     path: PathBuf,
 }
 
 fn reach(path: &Path) -> io::Result<Reached> {
+    if path.as_os_str().len() <= PATH_MAX {
+        return Ok(Reached {
+            _folder: None,
+            path: path.to_owned(),
+        });
+    }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -31,7 +40,7 @@ fn reach(path: &Path) -> io::Result<Reached> {
         .join(folder.as_raw_fd().to_string())
         .join(name);
     Ok(Reached {
-        _folder: folder,
+        _folder: Some(folder),
         path,
     })
 }

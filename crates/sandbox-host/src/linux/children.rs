@@ -11,7 +11,12 @@ use std::{
 };
 
 use domain::id::SessionId;
-use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, WaitId, WaitIdOptions, WaitOptions, getpid, set_child_subreaper, waitid, waitpid,
+    },
+};
 
 use super::table::Process;
 
@@ -75,7 +80,7 @@ impl Children {
 
     /// Reaps the orphans that have ended. The status of what was started here is left alone.
     pub(crate) fn reap_orphans(&self) {
-        if !self.subreaper.load(Ordering::Acquire) {
+        if !self.subreaper.load(Ordering::Acquire) || !has_ended_child() {
             return;
         }
         let started = self.lock();
@@ -107,6 +112,12 @@ fn is_orphan(process: &Process, own: u32, group: u32, started: &HashSet<u32>) ->
 /// shown with that as well.
 fn own_group() -> u32 {
     Process::read(std::process::id()).map_or(0, |own| own.group)
+}
+
+/// Whether any child has ended and is not reaped: one call, before each is looked at.
+fn has_ended_child() -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::All, look), Ok(None) | Err(Errno::CHILD))
 }
 
 /// Children of every thread of this process. Empty on a kernel that does not list them: then
