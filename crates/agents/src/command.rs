@@ -44,6 +44,7 @@ impl Driver for CommandDriver {
                 Vec::new()
             }
             PromptBy::Stdin => prompt.text.clone().into_bytes(),
+            PromptBy::Plan => Vec::new(),
             PromptBy::File => {
                 write_private(&prompt_file, prompt.text.as_bytes())?;
                 Vec::new()
@@ -110,7 +111,7 @@ pub(crate) fn arguments(
     let own = match by {
         PromptBy::Argv => Some(("{prompt}", prompt)),
         PromptBy::File => Some(("{promptFile}", prompt_file)),
-        PromptBy::Stdin => None,
+        PromptBy::Stdin | PromptBy::Plan => None,
     };
     let configured = &request.config.args;
     let mut args: Vec<String> = configured

@@ -30,6 +30,7 @@ struct Entry {
     description: Option<String>,
     prompt_template_file: Option<PathBuf>,
     prompt_template: Option<String>,
+    prompt: Option<PromptBy>,
     completion: Option<CompletionRule>,
 }
 
@@ -58,15 +59,17 @@ pub fn read_agent_config(path: &Path) -> Result<BTreeMap<AgentName, AgentConfig>
 }
 
 impl Entry {
-    /// An agent whose arguments do not name the prompt gets none there: it is on standard input.
+    /// An agent whose arguments do not name the prompt has its plan file, and an empty standard
+    /// input, unless `prompt` asks for more.
     fn into_config(self) -> AgentConfig {
         let names_it = self.args.iter().any(|arg| arg.contains("{prompt}"));
+        let usual = if names_it {
+            PromptBy::Argv
+        } else {
+            PromptBy::Plan
+        };
         AgentConfig {
-            prompt: Some(if names_it {
-                PromptBy::Argv
-            } else {
-                PromptBy::Stdin
-            }),
+            prompt: Some(self.prompt.unwrap_or(usual)),
             description: self.description,
             prompt_template: self.prompt_template,
             prompt_template_file: self.prompt_template_file,

@@ -3,6 +3,7 @@
 //! them is heard before every command.
 
 mod adopt;
+mod manners;
 mod post;
 mod verbs;
 
@@ -15,7 +16,7 @@ use app::{
     query::{Query, TaskDetails, View},
 };
 use domain::{
-    id::TaskId,
+    id::{SessionId, TaskId},
     session::{Outcome as SessionOutcome, Session, SessionCommand},
     task::Task,
     time::Now,
@@ -24,6 +25,7 @@ use layouts::{Layout, LayoutFolders, Source};
 
 use self::adopt::Running;
 pub(crate) use self::{
+    manners::manners,
     post::Post,
     verbs::{
         config_init, config_set, config_show, index_rebuild, index_stats, index_verify,
@@ -277,12 +279,12 @@ fn failure_of(session: &Session) -> Option<String> {
 }
 
 /// Brings a task's files up to date at the end of its runner.
-pub(crate) fn show_after(context: &Context, session: &Session) {
+pub(crate) fn show_after(context: &Context, session: SessionId) {
     let Some(layout) = context.places.layout else {
         return;
     };
     let shown = folders_of(context, layout).and_then(|folders| {
-        let details = context.details(session.task)?;
+        let details = context.details(context.session(session)?.task)?;
         folders.show_task(&context.places.project, &details.view.task)?;
         Ok(())
     });

@@ -162,9 +162,10 @@ impl Output {
     }
 
     /// Says why a command failed: on stderr for people, and as its document where it has printed
-    /// none.
-    pub(crate) fn fail(&self, fail: &Fail) {
-        drop(write!(io::stderr().lock(), "{}", harmless(&fail.render())));
+    /// none. The text begins with `word` in place of `error`.
+    pub(crate) fn fail(&self, fail: &Fail, word: &str) {
+        let text = fail.render().replacen("error", word, 1);
+        drop(write!(io::stderr().lock(), "{}", harmless(&text)));
         if let Some(document) = fail.document()
             && !self.has_document.load(Ordering::Relaxed)
         {

@@ -83,6 +83,8 @@ pub enum PromptBy {
     Stdin,
     /// In a private file, whose path takes the place of `{promptFile}` or is the last argument.
     File,
+    /// In the task's plan file alone.
+    Plan,
 }
 
 /// What an agent must do for its task to count as finished (the gates come after that).
@@ -324,7 +326,7 @@ impl AgentConfig {
                 })
             }),
             DriverKind::Opencode => match self.prompt {
-                Some(PromptBy::Argv | PromptBy::File) => {
+                Some(PromptBy::Argv | PromptBy::File | PromptBy::Plan) => {
                     let problem = "the driver `opencode` gets its prompt on standard input";
                     Some(("prompt", problem.to_owned()))
                 }

@@ -1,5 +1,7 @@
 //! The folders port over the layout.
 
+mod showing;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -13,23 +15,25 @@ use app::{
 use domain::{id::TaskId, redact::Redactor, session::Outcome, task::Task, time::Now};
 
 use crate::{
-    archive,
     config::{ArchiveConfig, ConfigError},
     dir::{Dir, DirLock},
     document::Document,
+    folders::showing::waiting_folder,
     image,
     inbox::{self, Inbox, shown_folder},
     index::{Drift, Index},
     layout::Layout,
     log::TaskLog,
-    places::{self, Sentinel},
-    plan,
+    places,
     reading::{FILE_BYTES_MAX, read_document},
-    sentinels::{self, Found},
+    sentinels::Found,
 };
 
 /// A session's process was started by another tool: its end is told by sentinel files.
 const FOREIGN: &str = "foreign";
+
+/// The largest plan or log that is taken over.
+const PAPER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The largest index and configuration that are read.
 const INDEX_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -79,11 +83,10 @@ pub struct LayoutFolders {
     source: Arc<dyn Source>,
 }
 
-/// The folders that a write goes to, under their lock.
-struct Desk {
-    base: Dir,
-    tasks: Dir,
-    shown: DirLock,
+/// See [`LayoutFolders::hearing`].
+#[derive(Debug)]
+pub struct Hearing {
+    _lock: DirLock,
 }
 
 impl LayoutFolders {
@@ -116,157 +119,47 @@ impl LayoutFolders {
         shown_folder(&base).map(drop)
     }
 
-    fn desk(&self, root: &Path) -> Result<Desk, FolderError> {
-        let base = Dir::root(root)?.made(self.layout.base())?;
-        let tasks = base.made(places::TASKS)?;
-        let shown = shown_folder(&base)?.lock()?;
-        Ok(Desk { base, tasks, shown })
-    }
-
     /// Makes a task's file say what the store says. Without `overrule` a file that somebody else
     /// changed stays as it is, to be heard first.
     pub fn show(&self, root: &Path, id: TaskId, overrule: bool) -> Result<Shown, FolderError> {
-        let desk = self.desk(root)?;
-        match self.source.details(id) {
-            Some(details) => self.show_at(&desk, &details, overrule),
-            None => Ok(Shown::Hidden),
-        }
+        self.at_desk(root, |desk| self.show_id(desk, id, overrule))
     }
 
-    fn show_at(
-        &self,
-        desk: &Desk,
-        details: &TaskDetails,
-        overrule: bool,
-    ) -> Result<Shown, FolderError> {
-        let task = &details.view.task;
-        let now = self.source.now();
-        if task.deleted_at.is_some() {
-            self.erase(desk, task.id)?;
-            return Ok(Shown::Hidden);
-        }
-        if !image::is_visible(task, &now) {
-            return Ok(Shown::Hidden);
-        }
-        let name = places::task_file(task.id);
-        let copy = desk.shown.read(&name, FILE_BYTES_MAX)?;
-        // What is too large or no file is overruled like any other content.
-        let mut current = desk
-            .tasks
-            .read(&name, FILE_BYTES_MAX)
-            .unwrap_or(Some(vec![]));
-        if !overrule && copy.is_some() && current.is_some() && current != copy {
-            return Ok(Shown::Contested);
-        }
-        if task.archived_at.is_some() {
-            archive::put_away(&desk.base, task.id)?;
-            desk.shown.remove(&name)?;
-            self.reindex(desk, |index| index.remove(task.id))?;
-            return Ok(Shown::Hidden);
-        }
-        let is_new = current.is_none();
-        if is_new {
-            archive::bring_back(&desk.base, task.id)?;
-            current = desk.tasks.read(&name, FILE_BYTES_MAX)?;
-        }
-        let read = |bytes: &[u8]| read_document(self.layout, task.id, bytes).ok();
-        let before = current
-            .as_deref()
-            .and_then(read)
-            .or_else(|| copy.as_deref().and_then(read));
-        let found = Found::read(&desk.tasks, task.id);
-        let document = image::document(details, &now, before.as_ref().map(|(d, _)| d), &found);
-        let wrote = self.write(desk, &document, current.as_deref(), copy.as_deref())?;
-        finish_sentinels(desk, &document)?;
-        self.reindex(desk, |index| index.put(&document))?;
-        if is_new && task.chain.retry_of.is_some() {
-            self.show_predecessor(desk, task)?;
-        }
-        Ok(match (is_new && current.is_none(), wrote) {
-            (true, _) => Shown::Created,
-            (false, true) => Shown::Updated,
-            (false, false) => Shown::Unchanged,
+    /// The same for several at once: the index is written once.
+    pub fn show_all(&self, root: &Path, ids: &[TaskId], overrule: bool) -> Result<(), FolderError> {
+        self.at_desk(root, |desk| {
+            let mut shown = ids.iter().map(|id| self.show_id(desk, *id, overrule));
+            shown.try_for_each(|shown| shown.map(drop))
         })
     }
 
-    fn show_predecessor(&self, desk: &Desk, task: &Task) -> Result<(), FolderError> {
-        if task.not_before.is_some() {
-            self.source.revealed(task);
-        }
-        let before = task.chain.retry_of.and_then(|id| self.source.details(id));
-        match before {
-            Some(details) => self.show_at(desk, &details, false).map(drop),
-            None => Ok(()),
-        }
+    /// Brings the files of several tasks up to date, and what is kept of them beside.
+    pub fn show_tasks(&self, root: &Path, tasks: &[Task]) -> Result<(), FolderError> {
+        self.at_desk(root, |desk| {
+            tasks.iter().try_for_each(|task| {
+                let details = self.source.details(task.id).unwrap_or_else(|| bare(task));
+                self.show_at(desk, &details, false).map(drop)
+            })
+        })?;
+        let inside = self.inside(root);
+        tasks.iter().try_for_each(|task| match task.deleted_at {
+            Some(_) => self.inner.remove_task(&inside, task.id),
+            None => self.inner.show_task(&inside, task),
+        })
     }
 
-    fn write(
-        &self,
-        desk: &Desk,
-        document: &Document,
-        current: Option<&[u8]>,
-        copy: Option<&[u8]>,
-    ) -> Result<bool, FolderError> {
-        let name = places::task_file(document.id);
-        let bytes = document.render(self.layout);
-        let is_same = current == Some(bytes.as_slice());
-        Self::plan_of(&desk.base, document)?;
-        if !is_same {
-            desk.tasks.replace(&name, &bytes, None)?;
-        }
-        let stamp = desk.tasks.stamp(&name);
-        if !is_same || copy != Some(bytes.as_slice()) || desk.shown.stamp(&name) != stamp {
-            desk.shown.replace(&name, &bytes, stamp)?;
-        }
-        Ok(!is_same)
+    /// Retries that were not due when they were last looked at.
+    pub fn waiting(&self, root: &Path) -> Result<Vec<TaskId>, FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        let names = waiting_folder(&base)?.names()?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    fn plan_of(base: &Dir, document: &Document) -> Result<PathBuf, FolderError> {
-        let plans = base.made(places::PLANS)?;
-        let name = places::plan_file(document.id);
-        if !plans.has(&name) {
-            plans.replace(&name, plan::text(document).as_bytes(), None)?;
-        }
-        Ok(plans.path().join(name))
-    }
-
-    fn reindex(
-        &self,
-        desk: &Desk,
-        change: impl FnOnce(&mut Index) -> bool,
-    ) -> Result<(), FolderError> {
-        let bytes = desk.tasks.read(places::INDEX, INDEX_BYTES_MAX)?;
-        let mut index = bytes.as_deref().map(Index::read).unwrap_or_default();
-        if change(&mut index) || bytes.is_none() {
-            let bytes = index.render(self.source.now().wall);
-            desk.tasks.replace(places::INDEX, &bytes, None)?;
-        }
-        Ok(())
-    }
-
-    fn erase(&self, desk: &Desk, id: TaskId) -> Result<(), FolderError> {
-        let name = places::task_file(id);
-        desk.tasks.remove(&name)?;
-        for (folder, name) in [
-            (places::PLANS, places::plan_file(id)),
-            (places::LOGS, places::log_file(id)),
-        ] {
-            if let Some(folder) = desk.base.existing(folder)? {
-                folder.remove(&name)?;
-                let old = |other: &String| {
-                    other
-                        .strip_prefix(&name)
-                        .is_some_and(|rest| rest.starts_with('.'))
-                };
-                for other in folder.names()?.iter().filter(|other| old(other)) {
-                    folder.remove(other)?;
-                }
-            }
-        }
-        sentinels::clear(&desk.tasks, id, false);
-        archive::remove(&desk.base, id)?;
-        desk.shown.remove(&name)?;
-        self.reindex(desk, |index| index.remove(id))
+    /// Keeps other processes that hear what was done to the files out until it is dropped.
+    pub fn hearing(&self, root: &Path) -> Result<Hearing, FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        let lock = base.made_private(places::HOME)?.lock()?;
+        Ok(Hearing { _lock: lock })
     }
 
     /// What others did to the files.
@@ -330,6 +223,30 @@ impl LayoutFolders {
         Ok(files)
     }
 
+    /// The plan and the log of a task, wherever they lie.
+    pub fn papers(
+        layout: Layout,
+        root: &Path,
+        id: TaskId,
+    ) -> Result<[Option<Vec<u8>>; 2], FolderError> {
+        let mut papers = [None, None];
+        let Some(base) = Dir::root(root)?.existing(layout.base())? else {
+            return Ok(papers);
+        };
+        let kinds = [
+            (places::PLANS, places::plan_file(id)),
+            (places::LOGS, places::log_file(id)),
+        ];
+        for (paper, (own, name)) in papers.iter_mut().zip(kinds) {
+            for folder in [own, places::ARCHIVE] {
+                if let (None, Some(folder)) = (&paper, base.existing(folder)?) {
+                    *paper = folder.read(&name, PAPER_BYTES_MAX)?;
+                }
+            }
+        }
+        Ok(papers)
+    }
+
     fn live_index(&self, root: &Path) -> Result<Index, FolderError> {
         let files = Self::documents(self.layout, root)?;
         let live = files
@@ -355,11 +272,11 @@ impl LayoutFolders {
 
     /// Makes the index from the files.
     pub fn rebuild_index(&self, root: &Path) -> Result<Index, FolderError> {
-        let desk = self.desk(root)?;
-        let index = self.live_index(root)?;
-        let bytes = index.render(self.source.now().wall);
-        desk.tasks.replace(places::INDEX, &bytes, None)?;
-        Ok(index)
+        self.at_desk(root, |desk| {
+            let index = self.live_index(root)?;
+            desk.put_index(index.clone());
+            Ok(index)
+        })
     }
 
     /// The configuration; the defaults where there is no file.
@@ -431,20 +348,6 @@ fn read_file(layout: Layout, dir: &Dir, name: &str) -> Result<(Document, Vec<Str
     read_document(layout, id, &bytes).map_err(|unreadable| unreadable.to_string())
 }
 
-/// What an ended task's agent left is no longer needed; a cancelled one that ran is marked.
-fn finish_sentinels(desk: &Desk, document: &Document) -> Result<(), FolderError> {
-    if !document.status.is_terminal() {
-        return Ok(());
-    }
-    let is_cancelled = document.status == crate::document::Word::Cancelled;
-    sentinels::clear(&desk.tasks, document.id, is_cancelled);
-    let mark = Sentinel::Cancelled.file(document.id);
-    if is_cancelled && document.started_at.is_some() && !desk.tasks.has(&mark) {
-        desk.tasks.replace(&mark, b"", None)?;
-    }
-    Ok(())
-}
-
 /// A task of which nothing else is known.
 fn bare(task: &Task) -> TaskDetails {
     TaskDetails {
@@ -486,7 +389,7 @@ impl Folders for LayoutFolders {
         let details = self.source.details(task.id).unwrap_or_else(|| bare(task));
         let now = self.source.now();
         let document = image::document(&details, &now, None, &Found::default());
-        Self::plan_of(&base, &document)
+        showing::plan_of(&base, &document)
     }
 
     fn open_log(
@@ -531,14 +434,7 @@ impl Folders for LayoutFolders {
     }
 
     fn show_task(&self, root: &Path, task: &Task) -> Result<(), FolderError> {
-        let desk = self.desk(root)?;
-        let details = self.source.details(task.id).unwrap_or_else(|| bare(task));
-        self.show_at(&desk, &details, false)?;
-        drop(desk);
-        if task.deleted_at.is_none() {
-            self.inner.show_task(&self.inside(root), task)?;
-        }
-        Ok(())
+        self.show_tasks(root, std::slice::from_ref(task))
     }
 
     fn shown_version(&self, root: &Path, task: TaskId) -> Option<u64> {
@@ -546,7 +442,7 @@ impl Folders for LayoutFolders {
     }
 
     fn remove_task(&self, root: &Path, task: TaskId) -> Result<(), FolderError> {
-        self.erase(&self.desk(root)?, task)?;
+        self.at_desk(root, |desk| Self::erase(desk, task))?;
         self.inner.remove_task(&self.inside(root), task)
     }
 }

@@ -59,7 +59,8 @@ impl Inbox {
     }
 }
 
-/// Looks at every file; reads only those whose size or time of modification differ.
+/// Looks at every file; reads only those whose size or time of modification differ, under the lock
+/// of those that write: a file and its copy are never caught between two writes.
 pub(crate) fn scan(layout: Layout, root: &Path) -> Result<Inbox, FolderError> {
     let mut inbox = Inbox::default();
     let Some(base) = Dir::root(root)?.existing(layout.base())? else {
@@ -67,9 +68,38 @@ pub(crate) fn scan(layout: Layout, root: &Path) -> Result<Inbox, FolderError> {
     };
     let tasks = base.made(places::TASKS)?;
     let shown = shown_folder(&base)?;
-    let names = tasks.names()?;
+    let (doubtful, missing) = suspects(&tasks, &shown, &mut inbox)?;
+    if doubtful.is_empty() && missing.is_empty() {
+        return Ok(inbox);
+    }
+    let shown = shown.lock()?;
+    for id in doubtful {
+        look(layout, &tasks, &shown, id, &mut inbox);
+    }
+    let archive = base.existing(places::ARCHIVE)?;
+    for id in missing {
+        let name = places::task_file(id);
+        if tasks.has(&name) || !shown.has(&name) {
+            continue;
+        }
+        match &archive {
+            Some(archive) if archive.has(&name) => inbox.archived.push(id),
+            _ => inbox.gone.push(id),
+        }
+    }
+    inbox.fresh.sort_by_key(|document| document.id);
+    Ok(inbox)
+}
+
+/// Tasks whose file may differ from its copy, and those that may have a copy alone.
+fn suspects(
+    tasks: &Dir,
+    shown: &Dir,
+    inbox: &mut Inbox,
+) -> Result<(Vec<TaskId>, Vec<TaskId>), FolderError> {
+    let mut doubtful = Vec::new();
     let mut present = BTreeSet::new();
-    for name in &names {
+    for name in &tasks.names()? {
         let Some(id) = places::task_of(name) else {
             if places::is_task_like(name) {
                 inbox
@@ -79,23 +109,16 @@ pub(crate) fn scan(layout: Layout, root: &Path) -> Result<Inbox, FolderError> {
             continue;
         };
         present.insert(id);
-        let stamps = (tasks.stamp(name), shown.stamp(name));
-        if stamps.0 != stamps.1 {
-            look(layout, &tasks, &shown, id, &mut inbox);
+        if tasks.stamp(name) != shown.stamp(name) {
+            doubtful.push(id);
         }
     }
-    let archive = base.existing(places::ARCHIVE)?;
-    for name in shown.names()? {
-        let Some(id) = places::task_of(&name).filter(|id| !present.contains(id)) else {
-            continue;
-        };
-        match &archive {
-            Some(archive) if archive.has(&name) => inbox.archived.push(id),
-            _ => inbox.gone.push(id),
-        }
-    }
-    inbox.fresh.sort_by_key(|document| document.id);
-    Ok(inbox)
+    let copies = shown.names()?;
+    let missing = copies
+        .iter()
+        .filter_map(|name| places::task_of(name))
+        .filter(|id| !present.contains(id));
+    Ok((doubtful, missing.collect()))
 }
 
 pub(crate) fn shown_folder(base: &Dir) -> Result<Dir, FolderError> {

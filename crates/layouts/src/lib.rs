@@ -32,7 +32,7 @@ mod time;
 
 pub use config::{ArchiveConfig, ConfigError};
 pub use document::{Attempt, Document, Word};
-pub use folders::{LayoutFolders, Shown, Source, TaskFiles};
+pub use folders::{Hearing, LayoutFolders, Shown, Source, TaskFiles};
 pub use inbox::{Edit, Inbox};
 pub use index::{Drift, Index};
 pub use layout::{InvalidLayout, Layout};

@@ -15,6 +15,8 @@ pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const HOME: &str = ".crewboss";
 /// Copies of the files that we wrote, with the same time of modification.
 pub(crate) const SHOWN: &str = "shown";
+/// A file for each retry that is not due.
+pub(crate) const WAITING: &str = "waiting";
 
 pub(crate) fn task_file(id: TaskId) -> String {
     format!("{id}.json")

@@ -2,8 +2,14 @@
 
 use std::path::PathBuf;
 
-use app::command::{Command, IMPORT_BATCH_MAX, ImportedTask, Output as Done};
-use domain::task::{TaskState, TaskStatus};
+use app::{
+    command::{Command, IMPORT_BATCH_MAX, ImportedTask, Output as Done},
+    ports::folders::FolderError,
+};
+use domain::{
+    id::TaskId,
+    task::{TaskState, TaskStatus},
+};
 use layouts::{Layout, LayoutFolders, imported};
 use serde_json::json;
 
@@ -12,6 +18,9 @@ use crate::{
     fail::{Exit, Fail, Outcome},
     layout::{Stands, stands},
 };
+
+/// What a task's agent printed before it was taken over, in the task's folder.
+pub(super) const IMPORTED_LOG: &str = "imported.log";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -68,11 +77,13 @@ impl Args {
                 Err(why) => refused.push((document.id.to_string(), why.to_string())),
             }
         }
-        Self::take_over(context, &tasks, refused)
+        let papers = |source| LayoutFolders::papers(layout, &root, source);
+        Self::take_over(context, papers, &tasks, refused)
     }
 
     fn take_over(
         context: &Context,
+        papers: impl Fn(TaskId) -> Result<[Option<Vec<u8>>; 2], FolderError>,
         tasks: &[ImportedTask],
         mut refused: Vec<(String, String)>,
     ) -> Outcome {
@@ -104,6 +115,17 @@ impl Args {
                 refused.extend(not.into_iter().map(|one| (one.source.to_string(), one.why)));
             }
         }
+        for (source, here) in &new {
+            let kept = papers(*source)
+                .map_err(Fail::from)
+                .and_then(|papers| keep(context, *here, papers));
+            if let Err(fail) = kept {
+                let why = fail.render();
+                out.warn(format_args!(
+                    "{source}: its plan or log is left behind: {why}"
+                ));
+            }
+        }
         out.line(format_args!(
             "Imported {} new task(s), {known} known, {} refused",
             new.len(),
@@ -133,4 +155,20 @@ impl Args {
         )?;
         Ok(if is_whole { Exit::Ok } else { Exit::Failed })
     }
+}
+
+/// Puts a plan and a log where those of a task of ours are.
+fn keep(context: &Context, id: TaskId, [plan, log]: [Option<Vec<u8>>; 2]) -> Result<(), Fail> {
+    let (folders, root) = (context.folders(), &context.places.project);
+    let cannot = |error: &std::io::Error| Fail::io("it cannot be written", error);
+    if let Some(plan) = plan {
+        let task = context.details(id)?.view.task;
+        let file = folders.plan_file(root, &task)?;
+        std::fs::write(file, plan).map_err(|error| cannot(&error))?;
+    }
+    if let Some(log) = log {
+        let file = folders.task_folder(root, id)?.join(IMPORTED_LOG);
+        std::fs::write(file, log).map_err(|error| cannot(&error))?;
+    }
+    Ok(())
 }

@@ -101,6 +101,27 @@ fn newest(context: &Context, id: TaskId) -> Result<Option<Session>, Fail> {
 }
 
 fn none_yet(context: &Context, id: TaskId) -> Outcome {
+    let folder = context
+        .folders()
+        .task_folder(&context.places.project, id)
+        .ok();
+    let imported = folder.map(|folder| folder.join(super::import::IMPORTED_LOG));
+    if let Some(file) = imported.filter(|file| file.exists()) {
+        let text = std::fs::read(&file).map_err(|error| Fail::io("its log", &error))?;
+        context.out.print(&LogsDocument {
+            task: id,
+            session: None,
+            file: Some(file),
+            lines: String::from_utf8_lossy(&text)
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+        })?;
+        if !context.out.json {
+            context.out.foreign(&text)?;
+        }
+        return Ok(Exit::Ok);
+    }
     context.out.print(&LogsDocument {
         task: id,
         session: None,

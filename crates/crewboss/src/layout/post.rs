@@ -10,12 +10,12 @@ use app::{
     error::Error,
     ports::{
         clock::Clock,
-        folders::{FolderError, Folders as _, SessionPlace},
+        folders::{FolderError, SessionPlace},
         processes::Processes,
         runners::Runners,
-        store::{Effect, Store},
+        store::Store,
     },
-    query::{Query, TaskFilter, View},
+    query::{Query, View},
 };
 use domain::{
     id::{ProjectId, TaskId},
@@ -29,8 +29,6 @@ use crate::output::Output;
 
 /// Effects that are carried out in one go.
 const EFFECTS_AT_ONCE: usize = 1_000;
-/// Waiting tasks that are looked at for a retry that has become due.
-const WAITING_MAX: usize = 10_000;
 
 /// Between the files of one project and the store.
 #[derive(Debug)]
@@ -71,7 +69,15 @@ impl Post {
     /// Hears everything once, and brings the files up to date.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.folders.make(self.root_path()).map_err(of)?;
-        let inbox = self.folders.inbox(self.root_path()).map_err(of)?;
+        let mut inbox = self.folders.inbox(self.root_path()).map_err(of)?;
+        // What somebody else hears at the same moment is heard once.
+        let _hearing = if inbox.is_empty() {
+            None
+        } else {
+            let hearing = self.folders.hearing(self.root_path()).map_err(of)?;
+            inbox = self.folders.inbox(self.root_path()).map_err(of)?;
+            Some(hearing)
+        };
         for warning in &inbox.warnings {
             self.out.warn(warning);
         }
@@ -80,7 +86,7 @@ impl Post {
         };
         self.hear(project, &inbox)?;
         self.watch_foreign(project)?;
-        self.reveal(project)?;
+        self.reveal()?;
         self.carry_out_effects()
     }
 
@@ -345,9 +351,10 @@ impl Post {
             return Err(Error::corrupt("unexpected answer to an import"));
         };
         let here = imported.into_iter().map(|(_, id)| id).chain(known);
-        for id in here {
-            self.show(id)?;
-        }
+        let here: Vec<TaskId> = here.collect();
+        self.folders
+            .show_all(self.root_path(), &here, true)
+            .map_err(of)?;
         for one in refused {
             self.refuse(one.source, &one.why);
         }
@@ -395,32 +402,14 @@ impl Post {
     }
 
     /// Shows retries that have become due.
-    fn reveal(&self, project: ProjectId) -> Result<(), Error> {
-        let filter = TaskFilter {
-            project: Some(project),
-            statuses: vec![TaskStatus::Pending],
-            ..TaskFilter::default()
-        };
-        let View::Tasks { tasks } = self.store.read(&Query::Tasks {
-            filter,
-            limit: WAITING_MAX,
-        })?
-        else {
+    fn reveal(&self) -> Result<(), Error> {
+        let waiting = self.folders.waiting(self.root_path()).map_err(of)?;
+        if waiting.is_empty() {
             return Ok(());
-        };
-        let now = self.clock.now();
-        for task in tasks {
-            let is_due = task
-                .not_before
-                .as_ref()
-                .is_some_and(|due| due.has_come(&now));
-            if is_due && task.chain.retry_of.is_some() {
-                self.folders
-                    .show(self.root_path(), task.id, false)
-                    .map_err(of)?;
-            }
         }
-        Ok(())
+        self.folders
+            .show_all(self.root_path(), &waiting, false)
+            .map_err(of)
     }
 
     /// Shows what changed without anybody showing it, and forgets that it was due.
@@ -432,17 +421,14 @@ impl Post {
         else {
             return Ok(());
         };
-        let mut done: Vec<Effect> = Vec::new();
-        for effect in effects {
-            if let Some(task) = self.task(effect.task)? {
-                let shown = match task.deleted_at {
-                    Some(_) => self.folders.remove_task(self.root_path(), task.id),
-                    None => self.folders.show_task(self.root_path(), &task),
-                };
-                shown.map_err(of)?;
-            }
-            done.push(effect);
+        let mut tasks = Vec::new();
+        for effect in &effects {
+            tasks.extend(self.task(effect.task)?);
         }
+        self.folders
+            .show_tasks(self.root_path(), &tasks)
+            .map_err(of)?;
+        let done = effects;
         if done.is_empty() {
             return Ok(());
         }

@@ -103,6 +103,14 @@ fn due_in(task: &Task, now: &Now) -> u64 {
 /// Seconds that the agent has been, or was, at work.
 pub(crate) fn elapsed(view: &TaskView, now: &Now) -> Option<u64> {
     let session = view.session.as_ref()?;
+    if let (None, Some(process)) = (&session.outcome, &session.process)
+        && process.boot == now.moment.boot
+    {
+        // However the wall clock was set meanwhile.
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        let since_boot = process.start_ticks.saturating_mul(1_000) / ticks;
+        return Some(now.moment.millis.saturating_sub(since_boot) / 1_000);
+    }
     let started = session.started_at?;
     let end = session
         .outcome

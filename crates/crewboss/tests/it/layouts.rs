@@ -1,8 +1,21 @@
 //! The Agent Orchestrator layout in place, in both of its folders.
 
+mod clock;
+mod crashes;
+mod daemon;
+mod disks;
+mod endings;
+mod errors;
 mod examples;
+mod failures;
+mod graph;
 mod interop;
+mod many;
+mod output;
+mod processes;
 mod protocol;
+mod taking_over;
+mod templates;
 mod upkeep;
 
 use std::{
@@ -39,6 +52,7 @@ const AGENTS: &str = r#"{"agents":{
 pub(crate) struct Queue {
     pub(crate) place: Place,
     pub(crate) base: &'static str,
+    config: &'static str,
 }
 
 impl Queue {
@@ -50,10 +64,14 @@ impl Queue {
         let mut place = Place::folder();
         place.set("CREWBOSS_LAYOUT", layout);
         place.set("TZ", "UTC");
-        let config = place.project().join(config);
-        fs::create_dir_all(config.parent().unwrap()).unwrap();
-        fs::write(config, AGENTS.replace("B/", &format!("{base}/"))).unwrap();
-        Self { place, base }
+        let file = place.project().join(config);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, AGENTS.replace("B/", &format!("{base}/"))).unwrap();
+        Self {
+            place,
+            base,
+            config,
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -66,6 +84,49 @@ impl Queue {
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         self.place.run(args)
+    }
+
+    /// Lists one more agent that is a line of shell; `B/` is the layout's folder.
+    pub(crate) fn agent(&self, name: &str, script: &str) {
+        let script = script.replace("B/", &format!("{}/", self.base));
+        self.list(
+            name,
+            serde_json::json!({ "command": "sh", "args": ["-c", script] }),
+        );
+    }
+
+    /// Lists one more agent.
+    pub(crate) fn list(&self, name: &str, entry: Value) {
+        let file = self.place.project().join(self.config);
+        let mut config = read_json(&file);
+        config["agents"][name] = entry;
+        fs::write(file, config.to_string()).unwrap();
+    }
+
+    /// A file at the top of the project.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.place.project().join(name)
+    }
+
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.file(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn message(&self, id: &str) -> String {
+        let json = self.json(id);
+        json["errorMessage"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A time in the file of a task, in milliseconds.
+    pub(crate) fn millis(&self, id: &str, key: &str) -> i64 {
+        let json = self.json(id);
+        let text = json[key].as_str().expect(key);
+        text.parse::<jiff::Timestamp>().unwrap().as_millisecond()
+    }
+
+    pub(crate) fn log(&self, id: &str) -> String {
+        fs::read_to_string(self.path(&format!("logs/{id}.log"))).unwrap_or_default()
     }
 
     pub(crate) fn start(&self, args: &[&str]) -> String {
