@@ -8,6 +8,7 @@ mod config;
 mod definition;
 mod events;
 mod failure;
+mod outlook;
 mod overlay;
 mod places;
 mod view;
@@ -16,7 +17,7 @@ use std::{fs, path::PathBuf};
 
 use app::ports::agents::{AgentCommand, AgentRequest, Conversation, Driver, OutputParser};
 use domain::{
-    agent::{Isolation, PermissionMode, PromptBy},
+    agent::{AgentConfig, Isolation, PermissionMode, PromptBy},
     failure::{Failure, FailureReason},
 };
 use serde_json::Value;
@@ -28,6 +29,8 @@ use crate::{
     environment::Environment,
     prompt, providers,
 };
+
+pub use self::outlook::{AgentOrigin, Outlook, known_agents, outlook};
 
 /// The program, where configuration names none.
 const PROGRAM: &str = "opencode";
@@ -99,7 +102,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn of(request: &'a AgentRequest) -> Result<Self, Failure> {
         let is_shared = request.config.isolation.unwrap_or_default() == Isolation::Shared;
-        let user = first_look(request, is_shared);
+        let user = first_look(&request.config, &request.environment, is_shared);
         let places = if is_shared {
             Places::of(&user)
         } else {
@@ -394,14 +397,14 @@ impl<'a> Session<'a> {
 }
 
 /// The user's environment with everything of `OpenCode`'s own, to find its configuration by.
-fn first_look(request: &AgentRequest, is_shared: bool) -> Environment {
-    let named = request.config.env.iter().map(String::as_str);
-    let mut environment = Environment::allowed(&request.environment, named);
+fn first_look(config: &AgentConfig, all: &[(String, String)], is_shared: bool) -> Environment {
+    let named = config.env.iter().map(String::as_str);
+    let mut environment = Environment::allowed(all, named);
     if !is_shared {
-        let kept = &request.config.env;
+        let kept = &config.env;
         environment.remove_all(|name| !kept.iter().any(|named| named == name));
     }
-    for (name, value) in &request.config.env_set {
+    for (name, value) in &config.env_set {
         environment.set(name, value);
     }
     environment

@@ -22,9 +22,12 @@ pub type Counts = BTreeMap<TaskStatus, u64>;
 pub struct StatusDocument {
     /// The project's directory; none where it is not registered yet.
     pub project: Option<String>,
-    /// What has not ended, and the newest of the rest; oldest first.
+    /// What has not ended, and the newest of the rest, or those that were asked for; oldest first.
     #[serde(default)]
     pub tasks: Vec<TaskRow>,
+    /// Whether there are others that the limit has cut off.
+    #[serde(default)]
+    pub more: bool,
     /// Of the whole project.
     pub counts: Counts,
 }
@@ -119,6 +122,7 @@ mod tests {
             blocked_by: vec![(&task()).into()],
             session: Some(session().id),
             session_status: Some(session().status),
+            started_at: session().started_at,
             pid: None,
             branch: Some("crewboss/task_4-x".to_owned()),
             usage: None,
@@ -131,6 +135,7 @@ mod tests {
         check(&StatusDocument {
             project: Some("/p".to_owned()),
             tasks: vec![row()],
+            more: true,
             counts,
         });
         check(&TimeoutsDocument { tasks: vec![row()] });

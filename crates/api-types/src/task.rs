@@ -8,7 +8,7 @@ use domain::{
     gate::GateResult,
     id::{Key, SessionId, TaskId},
     session::SessionStatus,
-    task::{Priority, Task, TaskKind, TaskMode, TaskState, TaskStatus},
+    task::{Priority, Task, TaskKind, TaskMode, TaskStatus},
     time::Timestamp,
     usage::Usage,
     workspace::WorkspaceMode,
@@ -73,8 +73,6 @@ pub struct TaskDocument {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
-    /// Since when somebody works on it, while somebody does.
-    pub claimed_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// When it left the ordinary lists.
@@ -107,6 +105,8 @@ pub struct TaskRow {
     pub session: Option<SessionId>,
     /// Where that stands.
     pub session_status: Option<SessionStatus>,
+    /// When that one's agent was started.
+    pub started_at: Option<Timestamp>,
     /// The agent's process.
     pub pid: Option<u32>,
     /// The branch that holds its finished work.
@@ -129,6 +129,8 @@ pub struct TaskDetailsDocument {
     pub session: Option<SessionDocument>,
     /// Where that stands.
     pub session_status: Option<SessionStatus>,
+    /// When that one's agent was started.
+    pub started_at: Option<Timestamp>,
     /// The agent's process.
     pub pid: Option<u32>,
     /// The branch that holds its finished work.
@@ -158,13 +160,6 @@ schemas! {
 impl From<&Task> for TaskDocument {
     fn from(task: &Task) -> Self {
         let (spec, limits, chain) = (&task.spec, &task.limits, &task.chain);
-        let claimed_at = match &task.state {
-            TaskState::Running { since, .. } => Some(*since),
-            TaskState::Pending
-            | TaskState::Completed { .. }
-            | TaskState::Failed { .. }
-            | TaskState::Cancelled { .. } => None,
-        };
         Self {
             id: task.id,
             status: task.status(),
@@ -191,7 +186,6 @@ impl From<&Task> for TaskDocument {
             not_before: task.not_before.as_ref().map(|due| due.wall),
             created_at: task.created_at,
             updated_at: task.updated_at,
-            claimed_at,
             ended_at: task.ended_at(),
             archived_at: task.archived_at,
             version: task.version,
@@ -219,6 +213,7 @@ mod tests {
             blocked_by: vec![],
             session: Some((&session()).into()),
             session_status: Some(SessionStatus::Failed),
+            started_at: session().started_at,
             pid: Some(7),
             branch: None,
             usage: Some(Usage::default()),
@@ -253,6 +248,7 @@ mod tests {
             blocked_by: vec![],
             session: None,
             session_status: None,
+            started_at: None,
             pid: None,
             branch: None,
             usage: None,

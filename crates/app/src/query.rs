@@ -63,6 +63,18 @@ pub enum Query {
         /// Which.
         id: TaskId,
     },
+    /// Several tasks by id, each whole.
+    TasksOf {
+        /// Which.
+        ids: Vec<TaskId>,
+    },
+    /// Where several tasks stand, without all that they carry.
+    Standings {
+        /// Which.
+        ids: Vec<TaskId>,
+        /// Whether a task that is tried again by itself stands where its newest retry does.
+        retries: bool,
+    },
     /// What `status` shows: everything that has not ended, and the newest.
     Status {
         /// Of which project.
@@ -95,6 +107,19 @@ pub enum Query {
         /// The time to judge by.
         now: domain::time::Now,
     },
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The task, or the retry that stands for it.
+    pub task: TaskId,
+    /// The name that the user gave it.
+    pub key: Option<Key>,
+    /// Where it stands.
+    pub status: TaskStatus,
+    /// What it tries again.
+    pub retry_of: Option<TaskId>,
 }
 
 /// A task with what is around it.
@@ -142,10 +167,15 @@ pub enum View {
         /// The task that was meant.
         id: TaskId,
     },
-    /// To [`Query::Tasks`].
+    /// To [`Query::Tasks`] and [`Query::TasksOf`].
     Tasks {
-        /// The page.
+        /// The page, or those that were asked for.
         tasks: Vec<Task>,
+    },
+    /// To [`Query::Standings`].
+    Standings {
+        /// In the order asked for.
+        standings: Vec<Standing>,
     },
     /// To [`Query::Task`].
     Task {
@@ -202,6 +232,18 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         }),
         Query::Task { id } => Ok(View::Task {
             details: Box::new(details(reader, *id)?),
+        }),
+        Query::TasksOf { ids } => Ok(View::Tasks {
+            tasks: ids
+                .iter()
+                .map(|id| known(reader, *id))
+                .collect::<Result<_, _>>()?,
+        }),
+        Query::Standings { ids, retries } => Ok(View::Standings {
+            standings: ids
+                .iter()
+                .map(|id| standing(reader, *id, *retries))
+                .collect::<Result<_, _>>()?,
         }),
         Query::Status { project, limit } => status(reader, *project, *limit),
         Query::Session { id } => {
@@ -299,10 +341,26 @@ fn view(reader: &dyn Reader, task: Task) -> Result<TaskView, Error> {
     })
 }
 
+fn known(reader: &dyn Reader, id: TaskId) -> Result<Task, Error> {
+    let task = reader.task(id)?;
+    task.ok_or_else(|| Error::not_found("Task", id))
+}
+
+fn standing(reader: &dyn Reader, id: TaskId, retries: bool) -> Result<Standing, Error> {
+    let mut task = known(reader, id)?;
+    while let (true, Some(next)) = (retries && task.limits.auto_retry, task.chain.retried_by) {
+        task = known(reader, next)?;
+    }
+    Ok(Standing {
+        task: task.id,
+        status: task.status(),
+        retry_of: task.chain.retry_of,
+        key: task.spec.key,
+    })
+}
+
 fn details(reader: &dyn Reader, id: TaskId) -> Result<TaskDetails, Error> {
-    let task = reader
-        .task(id)?
-        .ok_or_else(|| Error::not_found("Task", id))?;
+    let task = known(reader, id)?;
     Ok(TaskDetails {
         chain: reader.chain(task.chain.root)?,
         sessions: reader.sessions_of(id)?,

@@ -3,6 +3,8 @@
 mod queries;
 mod requests;
 
+pub(crate) use self::queries::Newest;
+
 use std::{
     cell::OnceCell,
     ffi::OsString,

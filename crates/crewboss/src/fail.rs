@@ -197,6 +197,11 @@ impl From<app::error::Error> for Fail {
                 fail.hint("`crewboss status` lists the tasks of this project")
             }
             E::Ambiguous { .. } => fail.hint("give more digits of the id"),
+            E::Rejected(refused) if refused.command == "start" && refused.state == "failed" => fail
+                .hint(format!(
+                    "`crewboss retry {} --run` does that",
+                    refused.target
+                )),
             E::Corrupt { .. } => fail.hint("`crewboss doctor` looks closer"),
             _ => fail,
         }

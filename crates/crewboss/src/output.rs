@@ -105,6 +105,14 @@ impl Output {
         self.raw(format!("{}\n", harmless(&text.to_string())).as_bytes())
     }
 
+    /// Prints text that another program had a say in: harmless wherever it is read.
+    pub(crate) fn told(&self, text: &str) -> Result<(), Fail> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.raw(harmless(text).as_bytes())
+    }
+
     /// Prints data as it is.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Fail> {
         if self.muted {

@@ -18,8 +18,14 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The first line that `program --version` prints.
 pub(crate) fn version(program: &Path) -> Result<String, String> {
+    first_line(program, &["--version"], Path::new("."))
+}
+
+/// The first line that a program prints in a folder.
+pub(crate) fn first_line(program: &Path, args: &[&str], folder: &Path) -> Result<String, String> {
     let mut child = Command::new(program)
-        .arg("--version")
+        .args(args)
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -6,6 +6,9 @@ pub(crate) mod symbols;
 pub(crate) mod table;
 pub(crate) mod task_details;
 pub(crate) mod task_table;
+pub(crate) mod transcript;
+
+use domain::{id::Key, task::Task};
 
 /// Text on one line, cut to so many characters.
 pub(crate) fn cut(text: &str, chars: usize) -> String {
@@ -13,6 +16,19 @@ pub(crate) fn cut(text: &str, chars: usize) -> String {
     match line.char_indices().nth(chars) {
         Some((end, _)) => format!("{}...", line[..end].trim_end()),
         None => line,
+    }
+}
+
+/// A task's id, and its key where it has one: `task_1 [nightly]`.
+pub(crate) fn named(task: &Task) -> String {
+    with_key(task.id, task.spec.key.as_ref())
+}
+
+/// The same of its parts.
+pub(crate) fn with_key(id: impl std::fmt::Display, key: Option<&Key>) -> String {
+    match key {
+        Some(key) => format!("{id} [{key}]"),
+        None => id.to_string(),
     }
 }
 

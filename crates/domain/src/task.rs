@@ -440,7 +440,7 @@ impl TaskCommand {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Claim { .. } => "claim",
+            Self::Claim { .. } => "start",
             Self::Attach { .. } => "attach",
             Self::Detach { .. } => "detach",
             Self::Requeue { .. } => "requeue",
@@ -578,6 +578,9 @@ impl Task {
                 TaskKind::External => rejected("agents attach to an external task themselves"),
             },
             (TaskState::Running { .. }, TaskCommand::Claim { .. }) => rejected("it is running"),
+            (TaskState::Failed { .. }, TaskCommand::Claim { .. }) => {
+                rejected("it has failed, and only a retry tries it again")
+            }
 
             (TaskState::Pending, TaskCommand::Attach { session }) => match self.spec.kind {
                 TaskKind::External => Ok(vec![TaskEvent::Attached {

@@ -83,6 +83,34 @@ impl Configuration {
         })
     }
 
+    /// The names of the agents that configuration defines, or adds to.
+    pub(super) fn agents(&self) -> Vec<String> {
+        let tables = self.layers.iter().flat_map(|(_, value)| {
+            ["agent", "mode"].map(|key| value.get(key).and_then(Value::as_object))
+        });
+        tables.flatten().flat_map(Map::keys).cloned().collect()
+    }
+
+    /// The model that configuration gives an agent.
+    pub(super) fn model_of_agent(&self, name: &str) -> Option<String> {
+        Some(self.agent(name)?.get("model")?.as_str()?.to_owned())
+    }
+
+    /// The model of a session whose agent has none.
+    pub(super) fn model(&self) -> Option<String> {
+        Some(self.last("model")?.as_str()?.to_owned())
+    }
+
+    /// The names of the providers that configuration defines.
+    pub(super) fn providers(&self) -> Vec<String> {
+        let tables = self.layers.iter();
+        let tables = tables.filter_map(|(_, value)| value.get("provider")?.as_object());
+        let mut names: Vec<String> = tables.flat_map(Map::keys).cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Credentials that are written in the configuration itself.
     pub(super) fn literal_keys(&self) -> Vec<String> {
         let providers = self
@@ -143,6 +171,15 @@ pub(super) fn merge(lower: &mut Value, upper: Value) {
             }
         }
         (lower, upper) => *lower = upper,
+    }
+}
+
+/// The providers that the user has logged in to.
+pub(super) fn login_names(file: &Path) -> Vec<String> {
+    let logins = read_bounded(file).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    match logins {
+        Some(Value::Object(logins)) => logins.into_iter().map(|(name, _)| name).collect(),
+        _ => Vec::new(),
     }
 }
 

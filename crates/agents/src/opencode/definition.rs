@@ -49,6 +49,36 @@ pub(super) fn find(name: &str, folders: &[PathBuf]) -> Option<Definition> {
     })
 }
 
+/// The file that defines an agent, in the first of these folders that has one.
+pub(super) fn file(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+    if !is_plain(name) {
+        return None;
+    }
+    let kinds = || FOLDERS.iter().chain(MODE_FOLDERS);
+    let files = folders
+        .iter()
+        .flat_map(|folder| kinds().map(|kind| folder.join(kind).join(format!("{name}.md"))));
+    files.into_iter().find(|file| file.is_file())
+}
+
+/// Whether `OpenCode` brings an agent along.
+pub(super) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(known, _)| *known == name)
+}
+
+/// Every agent that these folders define, and those that need no definition.
+pub(super) fn names(folders: &[PathBuf]) -> Vec<String> {
+    let kinds = || FOLDERS.iter().chain(MODE_FOLDERS);
+    let defined = folders
+        .iter()
+        .flat_map(|folder| kinds().map(|kind| folder.join(kind)))
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flat_map(|files| files.filter_map(Result::ok))
+        .filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".md")?.to_owned()));
+    let built_in = BUILT_IN.iter().map(|(name, _)| (*name).to_owned());
+    defined.chain(built_in).collect()
+}
+
 /// Whether a name stays inside a folder when it is made a path.
 fn is_plain(name: &str) -> bool {
     let mut parts = Path::new(name).components();

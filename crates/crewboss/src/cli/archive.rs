@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Only say what would be archived
     #[arg(long)]
     dry_run: bool,
-    /// Archive although archive.enabled is false
+    /// Archive although archive.enabled is false, and do not ask
     #[arg(long, short)]
     force: bool,
     /// Do not ask
@@ -61,7 +61,8 @@ impl Args {
             return Err(Fail::new(
                 Exit::Conflict,
                 "Auto-archival is disabled. Use --force to archive anyway.",
-            ));
+            )
+            .hint("`crewboss config set archive.enabled true` enables it, for the daemon too"));
         }
         context.reconcile()?;
         let now = context.clock()?.now().wall;

@@ -14,6 +14,9 @@ pub(crate) struct Args {
     /// The task
     #[arg(value_name = "ID")]
     task: String,
+    /// The bytes as they are printed, where the agent speaks a protocol too
+    #[arg(long)]
+    raw: bool,
 }
 
 impl Args {
@@ -23,7 +26,8 @@ impl Args {
             return Err(Fail::usage("attach shows live output and has no --json")
                 .hint("`crewboss logs ID --transcript --follow` prints JSON lines"));
         }
-        let exit = follow(context, id, Record::Log, None)?;
+        let record = if self.raw { Record::Log } else { Record::Words };
+        let exit = follow(context, id, record, None)?;
         if exit == Exit::Interrupted {
             context.out.say(format_args!(
                 "{id} goes on; `crewboss attach {id}` comes back to it"

@@ -1,7 +1,7 @@
 //! `cancel`: end tasks and everything that they started.
 
 use api_types::CancelDocument;
-use domain::{session::StopReason, task::TaskStatus};
+use domain::{id::TaskId, session::StopReason, task::TaskStatus};
 
 use crate::{
     context::Context,
@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The tasks
+    /// The tasks; of one that failed and is being tried again, the retry
     #[arg(value_name = "ID", required = true)]
     tasks: Vec<String>,
 }
@@ -23,7 +23,8 @@ impl Args {
         context.reconcile()?;
         let mut cancelled = Vec::new();
         let mut refused: Vec<Fail> = Vec::new();
-        for id in ids {
+        for asked in ids {
+            let id = standing_for(context, asked)?;
             match stop(context, id, StopReason::Cancel) {
                 Ok(stopped) => {
                     let line = match (stopped.before, stopped.pid) {
@@ -32,6 +33,11 @@ impl Args {
                         (_, None) => format!("Task {id} cancelled."),
                     };
                     context.out.line(line)?;
+                    if id != asked {
+                        context.out.line(format_args!(
+                            "It is the retry of {asked}, which has failed."
+                        ))?;
+                    }
                     cancelled.push(document::task(&stopped.task));
                 }
                 Err(fail) => refused.push(fail),
@@ -48,4 +54,15 @@ impl Args {
             }
         }
     }
+}
+
+/// A task that has failed and is tried again goes on as its newest retry: that is what is meant,
+/// while it has not ended.
+fn standing_for(context: &Context, id: TaskId) -> Result<TaskId, Fail> {
+    let details = context.details(id)?;
+    let newest = details.chain.last();
+    let open =
+        newest.filter(|newest| newest.chain.retry_of.is_some() && !newest.status().is_terminal());
+    let has_failed = details.view.task.status() == TaskStatus::Failed;
+    Ok(open.filter(|_| has_failed).map_or(id, |newest| newest.id))
 }

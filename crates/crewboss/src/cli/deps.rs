@@ -14,7 +14,7 @@ use domain::{
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
-    render::symbols::Symbol,
+    render::{named, symbols::Symbol, task_table, with_key},
 };
 
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ fn show(context: &Context, name: &str) -> Outcome {
             .collect(),
         dependants: details.dependants.clone(),
     })?;
-    out.line(format_args!("Task: {id}"))?;
+    out.line(format_args!("Task: {}", named(&details.view.task)))?;
     out.line(format_args!("Status: {}", status.as_str()))?;
     if details.dependencies.is_empty() {
         out.line("No dependencies")?;
@@ -77,15 +77,16 @@ fn show(context: &Context, name: &str) -> Outcome {
         let sign = Symbol::of(task.status()).text(out.unicode);
         out.line(format_args!(
             "  {sign} {} ({})",
-            task.id,
+            named(task),
             task.status().as_str()
         ))?;
     }
     if !details.dependants.is_empty() {
         out.line(format_args!("\nNeeded by ({}):", details.dependants.len()))?;
     }
-    for dependant in &details.dependants {
-        out.line(format_args!("  {dependant}"))?;
+    for dependant in context.tasks_of(&details.dependants)? {
+        let status = dependant.status().as_str();
+        out.line(format_args!("  {} ({status})", named(&dependant)))?;
     }
     Ok(Exit::Ok)
 }
@@ -125,12 +126,18 @@ fn graph(context: &Context) -> Outcome {
     }
     out.line("Dependency Graph:")?;
     let arrow = Symbol::Arrow.text(out.unicode);
+    let keys = task_table::keys(&tasks);
     for task in linked {
-        out.line(format_args!("\n{} ({})", task.id, task.status().as_str()))?;
+        out.line(format_args!(
+            "\n{} ({})",
+            named(task),
+            task.status().as_str()
+        ))?;
         for root in &task.spec.depends_on {
             let status = statuses
                 .get(root)
                 .map_or("missing", |status| status.as_str());
+            let root = with_key(root, keys.get(root).copied());
             out.line(format_args!("  {arrow} {root} ({status})"))?;
         }
     }

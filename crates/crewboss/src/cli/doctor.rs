@@ -1,20 +1,21 @@
 //! `doctor`: whether everything needed is there, and what a task would get.
 
+mod agents;
+
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use api_types::{CheckVerdict, DoctorCheck, DoctorDocument};
-use app::ports::{agents::AgentSource, processes::Containment};
-use domain::agent::{AgentName, DriverKind};
+use app::ports::processes::Containment;
+use domain::agent::AgentName;
 
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
     probe,
     render::symbols::Symbol,
-    wiring,
 };
 
 /// Less free space than this is no longer enough for a few worktrees and logs.
@@ -22,9 +23,9 @@ const SPACE_MIN: u64 = 1 << 30;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The agent whose way is looked at
-    #[arg(long, value_name = "NAME", default_value = "coder")]
-    agent: AgentName,
+    /// The agent whose way is looked at; every one that is configured where none is named
+    #[arg(long, value_name = "NAME")]
+    agent: Option<AgentName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,10 @@ impl Args {
             space(context),
             search(context),
         ];
-        checks.extend(agent(context, &self.agent));
+        if let Some(at) = checks.iter().position(|check| check.name == "git") {
+            checks.splice(at + 1..at + 1, author(context));
+        }
+        checks.extend(agents::look(context, self.agent.as_ref()));
         report(context, &checks)
     }
 }
@@ -213,9 +217,9 @@ fn containment(context: &Context) -> Check {
         ),
         Ok(Containment::Marker) => note(
             "containment",
-            "no cgroup may be written: sessions are held by process group, subreaper and a mark in \
-             the environment. A process that was re-parented and has cleared its environment after \
-             its runner was killed may escape",
+            "no cgroup may be written, so the processes of a task are found by their group, their \
+             parents and a mark in their environment: one that has cleared its environment may \
+             escape if its runner is killed",
         ),
         Err(fail) => bad("containment", flat(&fail)),
     }
@@ -265,113 +269,22 @@ fn search(context: &Context) -> Check {
     }
 }
 
-/// What a task for this agent would be given.
-fn agent(context: &Context, name: &AgentName) -> Vec<Check> {
-    let Ok(config) = context.config() else {
-        return vec![];
-    };
-    let agents = wiring::agents(config, &context.places, &context.places.project);
-    let mut checks: Vec<Check> = agents
-        .warnings()
-        .iter()
-        .map(|warning| note("agents", warning.clone()))
-        .collect();
-    let resolved = agents.resolve(name);
-    let source = match &resolved.source {
-        AgentSource::Config => "configured".to_owned(),
-        AgentSource::File(file) => format!("from {}", file.display()),
-        AgentSource::Unlisted => {
-            "not configured, so OpenCode with the agent of that name".to_owned()
-        }
-    };
-    let program = resolved
-        .config
-        .command
-        .clone()
-        .unwrap_or_else(|| "opencode".to_owned());
-    let found = if program.contains('/') {
-        Some(PathBuf::from(&program)).filter(|path| path.exists())
-    } else {
-        context.find_program(&program)
-    };
-    let Some(path) = found else {
-        checks.push(bad(
-            "agent",
-            format!("{name}: {source}; `{program}` is not installed"),
-        ));
-        return checks;
-    };
-    if resolved.config.driver == DriverKind::Command {
-        checks.push(good(
-            "agent",
-            format!("{name}: {source}; {}", path.display()),
-        ));
-        return checks;
-    }
-    match probe::version(&path) {
-        Ok(version) => {
-            checks.push(good(
-                "agent",
-                format!("{name}: {source}; {} {version}", path.display()),
-            ));
-        }
-        Err(why) => checks.push(bad("agent", format!("{name}: {}: {why}", path.display()))),
-    }
-    checks.push(provider(context, resolved.config.model.as_deref()));
-    checks
-}
-
-/// Which provider and model OpenCode would use, as far as its files and the environment say.
-fn provider(context: &Context, model: Option<&str>) -> Check {
-    let home = context.env.path("HOME").unwrap_or_default();
-    let data = context
-        .env
-        .path("XDG_DATA_HOME")
-        .unwrap_or_else(|| home.join(".local/share"));
-    let config = context
-        .env
-        .path("XDG_CONFIG_HOME")
-        .unwrap_or_else(|| home.join(".config"));
-    let object = |path: PathBuf| {
-        let text = fs::read_to_string(path).ok()?;
-        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).ok()
-    };
-    let logins: Vec<String> = object(data.join("opencode/auth.json"))
-        .map(|auth| auth.keys().cloned().collect())
-        .unwrap_or_default();
-    let configured = [
-        context.places.project.join("opencode.json"),
-        config.join("opencode/opencode.json"),
-    ]
-    .into_iter()
-    .filter_map(object)
-    .find_map(|config| config.get("model")?.as_str().map(str::to_owned));
-    let keys: Vec<String> = context
-        .env
-        .pairs()
-        .into_iter()
-        .map(|(name, _)| name)
-        .filter(|name| name.ends_with("_API_KEY"))
-        .collect();
-    let model = model.map(str::to_owned).or(configured);
-    let mut parts = vec![match model {
-        Some(model) => format!("model {model}"),
-        None => {
-            "no model configured: OpenCode chooses one of the providers that it finds".to_owned()
-        }
-    }];
-    if !logins.is_empty() {
-        parts.push(format!("logins: {}", logins.join(", ")));
-    }
-    if !keys.is_empty() {
-        parts.push(format!("keys: {}", keys.join(", ")));
-    }
-    let text = parts.join("; ");
-    if logins.is_empty() && keys.is_empty() && !text.starts_with("model ") {
-        return note(
-            "provider",
-            format!("{text}; no login and no key found (`opencode auth login`)"),
-        );
-    }
-    good("provider", text)
+/// Who the commits of finished work are by.
+fn author(context: &Context) -> Option<Check> {
+    let project = &context.places.project;
+    let program = context.find_program("git")?;
+    probe::first_line(&program, &["rev-parse", "--git-dir"], project).ok()?;
+    let get = |key| probe::first_line(&program, &["config", "--get", key], project).ok();
+    Some(match (get("user.name"), get("user.email")) {
+        (Some(name), Some(email)) => good("author", format!("{name} <{email}>")),
+        (name, email) => note(
+            "author",
+            format!(
+                "git has no user.{}: work is committed as {} <{}> (`git config --global user.name NAME`, and user.email)",
+                if name.is_none() { "name" } else { "email" },
+                name.as_deref().unwrap_or("Crewboss"),
+                email.as_deref().unwrap_or("crewboss@localhost"),
+            ),
+        ),
+    })
 }

@@ -1,9 +1,9 @@
 //! `logs`: what an agent printed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
 use api_types::LogsDocument;
-use domain::{id::TaskId, session::Session};
+use domain::{agent::DriverKind, id::TaskId, session::Session};
 
 use crate::{
     context::Context,
@@ -11,6 +11,8 @@ use crate::{
     follow::Follower,
     interrupt::Interrupt,
     launch::session_folder,
+    render::transcript::Transcript,
+    wiring,
 };
 
 /// How often more is looked for.
@@ -24,6 +26,9 @@ pub(crate) struct Args {
     /// Stay, and print what comes, until the task ends
     #[arg(long, short)]
     follow: bool,
+    /// The bytes as they were printed, where the agent speaks a protocol too
+    #[arg(long, conflicts_with = "transcript")]
+    raw: bool,
     /// The transcript instead: one JSON object for each thing that the agent did
     #[arg(long)]
     transcript: bool,
@@ -32,9 +37,12 @@ pub(crate) struct Args {
     lines: Option<usize>,
 }
 
-/// Which file of a session.
-#[derive(Debug, Clone, Copy)]
+/// Which file of a session, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Record {
+    /// The log, with an agent's protocol put in words.
+    Words,
+    /// The log as it is.
     Log,
     Transcript,
 }
@@ -42,10 +50,10 @@ pub(super) enum Record {
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         let id = context.resolve(&self.task)?;
-        let record = if self.transcript {
-            Record::Transcript
-        } else {
-            Record::Log
+        let record = match (self.transcript, self.raw || context.out.json) {
+            (true, _) => Record::Transcript,
+            (false, true) => Record::Log,
+            (false, false) => Record::Words,
         };
         if self.follow {
             return follow(context, id, record, self.lines);
@@ -53,22 +61,110 @@ impl Args {
         let Some(session) = newest(context, id)? else {
             return none_yet(context, id);
         };
+        let mut reading = Reading::open(context, session, record, self.lines)?;
+        if context.out.json {
+            return document(
+                context,
+                id,
+                &reading.session,
+                &reading.path,
+                reading.follower,
+            );
+        }
+        reading.print(context)?;
+        reading.finish(context)?;
+        Ok(Exit::Ok)
+    }
+}
+
+/// One session's file, and how far it was printed.
+#[derive(Debug)]
+struct Reading {
+    session: Session,
+    path: PathBuf,
+    follower: Follower,
+    words: Option<Transcript>,
+    /// Of what is there at first, only the last lines.
+    last: Option<usize>,
+}
+
+impl Reading {
+    fn open(
+        context: &Context,
+        session: Session,
+        record: Record,
+        last: Option<usize>,
+    ) -> Result<Self, Fail> {
         let path = file(context, &session, record)?;
+        let words = if record == Record::Words {
+            words(context, &session)?
+        } else {
+            None
+        };
         let mut follower = Follower::new(path.clone());
-        if let Some(lines) = self.lines {
+        if let (Some(lines), None) = (last, &words) {
             follower.skip_to_last(lines)?;
         }
-        if context.out.json {
-            return document(context, id, &session, &path, follower);
-        }
+        Ok(Self {
+            session,
+            path,
+            follower,
+            last: last.filter(|_| words.is_some()),
+            words,
+        })
+    }
+
+    /// Prints what was added.
+    fn print(&mut self, context: &Context) -> Result<(), Fail> {
+        let mut held = VecDeque::new();
         loop {
-            let bytes = follower.more()?;
+            let bytes = self.follower.more()?;
             if bytes.is_empty() {
-                return Ok(Exit::Ok);
+                break;
             }
-            context.out.foreign(&bytes)?;
+            match (&mut self.words, self.last) {
+                (None, _) => context.out.foreign(&bytes)?,
+                (Some(words), None) => context.out.told(&words.feed(&bytes))?,
+                (Some(words), Some(lines)) => {
+                    let text = words.feed(&bytes);
+                    held.extend(text.split_inclusive('\n').map(str::to_owned));
+                    held.drain(..held.len().saturating_sub(lines));
+                }
+            }
+        }
+        if self.last.take().is_some() {
+            context.out.told(&held.into_iter().collect::<String>())?;
+        }
+        Ok(())
+    }
+
+    /// Prints what can only be said at the end.
+    fn finish(&mut self, context: &Context) -> Result<(), Fail> {
+        match &mut self.words {
+            Some(words) => context.out.told(&words.end()),
+            None => Ok(()),
         }
     }
+}
+
+/// What puts a session's log in words, where its agent speaks a protocol: those sessions have a
+/// transcript.
+fn words(context: &Context, session: &Session) -> Result<Option<Transcript>, Fail> {
+    let agents = wiring::agents(context.config()?, &context.places, &context.places.project);
+    let has_transcript = file(context, session, Record::Transcript)?.exists();
+    let will_have = || {
+        let driver = agents.resolve(&session.agent).config.driver;
+        !session.status.is_terminal() && driver == DriverKind::Opencode
+    };
+    if !has_transcript && !will_have() {
+        return Ok(None);
+    }
+    let parser = agents.driver(DriverKind::Opencode).parser();
+    let workspace = session
+        .workspace
+        .as_ref()
+        .map(|record| record.path.as_path());
+    Ok(Some(Transcript::new(&context.out, parser, workspace)))
 }
 
 fn document(
@@ -136,7 +232,7 @@ fn none_yet(context: &Context, id: TaskId) -> Outcome {
 
 fn file(context: &Context, session: &Session, record: Record) -> Result<PathBuf, Fail> {
     let name = match record {
-        Record::Log => "agent.log",
+        Record::Words | Record::Log => "agent.log",
         Record::Transcript => "transcript.jsonl",
     };
     Ok(session_folder(context, session)?.join(name))
@@ -150,33 +246,29 @@ pub(super) fn follow(
     lines: Option<usize>,
 ) -> Outcome {
     let interrupt = Interrupt::listen()?;
-    let mut open: Option<(Session, Follower)> = None;
+    let mut open: Option<Reading> = None;
     loop {
         // Read before the log, so that a task seen as ended has no more to print.
         let details = context.details(id)?;
-        let newest = details.sessions.into_iter().next_back();
-        if let Some(session) = newest {
+        if let Some(session) = details.sessions.into_iter().next_back() {
             let is_new = open
                 .as_ref()
-                .is_none_or(|(shown, _)| shown.id != session.id);
+                .is_none_or(|shown| shown.session.id != session.id);
             if is_new {
-                let mut follower = Follower::new(file(context, &session, record)?);
-                if let (Some(lines), true) = (lines, open.is_none()) {
-                    follower.skip_to_last(lines)?;
+                let last = lines.filter(|_| open.is_none());
+                if let Some(mut before) = open.take() {
+                    before.finish(context)?;
                 }
-                open = Some((session, follower));
+                open = Some(Reading::open(context, session, record, last)?);
             }
         }
-        if let Some((_, follower)) = &mut open {
-            loop {
-                let bytes = follower.more()?;
-                if bytes.is_empty() {
-                    break;
-                }
-                context.out.foreign(&bytes)?;
-            }
+        if let Some(reading) = &mut open {
+            reading.print(context)?;
         }
         if details.view.task.status().is_terminal() {
+            if let Some(mut reading) = open {
+                reading.finish(context)?;
+            }
             return Ok(Exit::Ok);
         }
         context.reconcile()?;

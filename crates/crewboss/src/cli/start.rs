@@ -28,6 +28,9 @@ use crate::{
 /// can hold it.
 const DASHED: char = '\0';
 
+/// What to do where a prompt was taken for tasks.
+const DEPENDENCIES_FIRST: &str = "what follows --depends-on is taken for tasks: write the prompt before it, or --depends-on=ID for each";
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Words need no quotes: crewboss start coder Fix the login page
@@ -53,7 +56,8 @@ pub(crate) struct Args {
     /// Try again by itself after a failure
     #[arg(long)]
     auto_retry: bool,
-    /// Tasks that must have completed first; stands behind the prompt
+    /// Tasks that must have completed first; what follows is taken for tasks too, up to the next option
+    /// or a text that can be none
     #[arg(long, value_name = "ID", num_args = 1..)]
     depends_on: Vec<String>,
     /// A short title
@@ -130,10 +134,13 @@ impl Args {
 
     pub(crate) fn run(self, context: &Context) -> Outcome {
         let settings = &context.config()?.settings;
-        let task = self.new_task(context, settings)?;
+        let mut args = self;
+        args.give_back_prompt();
+        let task = args.new_task(context, settings)?;
         if context.known_project()?.is_none() {
             if let Some(name) = task.depends_on.first() {
-                return Err(app::error::Error::not_found("Dependency task", name).into());
+                let missing = app::error::Error::not_found("Dependency task", name);
+                return Err(args.explain(missing.into()));
             }
             check_repository(context)?;
         }
@@ -147,7 +154,8 @@ impl Args {
             task: Box::new(task),
             queue,
         };
-        let Done::Task { task, queue_over } = context.change(command)? else {
+        let done = context.change(command).map_err(|fail| args.explain(fail))?;
+        let Done::Task { task, queue_over } = done else {
             return Err(unexpected("start"));
         };
         if let Some(waiting) = queue_over {
@@ -159,6 +167,28 @@ impl Args {
         report(context, &task, &settings.run.task_limits())?;
         context.out.print(&document::task(&task))?;
         Ok(Exit::Ok)
+    }
+
+    /// Without a prompt before it, `--depends-on` takes the prompt for tasks. From the first text
+    /// that can be none, it is the prompt.
+    fn give_back_prompt(&mut self) {
+        if !self.prompt.is_empty() || self.file.is_some() {
+            return;
+        }
+        let is_task = |word: &String| word.parse::<TaskRef>().is_ok();
+        let after_first = self.depends_on.iter().skip(1);
+        if let Some(at) = after_first.clone().position(|word| !is_task(word)) {
+            self.prompt = self.depends_on.split_off(at + 1);
+        }
+    }
+
+    /// A word of the prompt may have been taken for a task.
+    fn explain(&self, fail: Fail) -> Fail {
+        if self.depends_on.len() > 1 && fail.exit == Exit::NotFound {
+            fail.hint(DEPENDENCIES_FIRST)
+        } else {
+            fail
+        }
     }
 
     fn new_task(&self, context: &Context, settings: &Settings) -> Result<NewTask, Fail> {
@@ -237,7 +267,12 @@ impl Args {
             (None, words) => words.join(" "),
         };
         if text.trim().is_empty() {
-            return Err(Fail::usage("prompt: is empty: say what is to be done"));
+            let fail = Fail::usage("prompt: is empty: say what is to be done");
+            return Err(if self.depends_on.len() > 1 {
+                fail.hint(DEPENDENCIES_FIRST)
+            } else {
+                fail
+            });
         }
         if u64::try_from(text.len()).unwrap_or(u64::MAX) > bytes_max {
             return Err(Fail::usage(format!(

@@ -3,10 +3,15 @@
 use std::{io::IsTerminal as _, time::Duration};
 
 use api_types::StatusDocument;
-use domain::{project::Project, task::TaskStatus};
+use app::query::{Counts, TaskView};
+use domain::{
+    agent::AgentName,
+    project::Project,
+    task::{Task, TaskStatus},
+};
 
 use crate::{
-    context::Context,
+    context::{Context, Newest},
     fail::{Exit, Fail, Outcome},
     interrupt::Interrupt,
     render::{document, task_table},
@@ -26,9 +31,102 @@ pub(crate) struct Args {
     /// Seconds after which running times are shown anew under --watch
     #[arg(long, short, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     interval: u64,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Accepted for scripts of older tools: looking never retries anything here
     #[arg(long, hide = true)]
     no_auto_retry: bool,
+}
+
+/// Which tasks, and how many.
+#[derive(Debug, clap::Args)]
+struct Wanted {
+    /// Only tasks in this state: pending, running, completed, failed or cancelled; may be repeated
+    #[arg(long = "state", value_name = "STATE", value_parser = state)]
+    states: Vec<TaskStatus>,
+    /// Only tasks of this agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<AgentName>,
+    /// At most so many, the newest, rather than `limits.status_tasks`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Only tasks that are older than this one: the next page
+    #[arg(long, value_name = "ID")]
+    before: Option<String>,
+}
+
+fn state(word: &str) -> Result<TaskStatus, String> {
+    let wanted = word.to_ascii_lowercase();
+    let known = TaskStatus::ALL
+        .into_iter()
+        .find(|status| status.as_str() == wanted);
+    known.ok_or_else(|| {
+        let words = TaskStatus::ALL.map(TaskStatus::as_str);
+        format!("expected one of {}", words.join(", "))
+    })
+}
+
+/// What is shown.
+struct Shown {
+    tasks: Vec<TaskView>,
+    counts: Counts,
+    /// Whether there are others.
+    more: bool,
+}
+
+impl Wanted {
+    fn is_all(&self) -> bool {
+        self.states.is_empty() && self.agent.is_none() && self.before.is_none()
+    }
+
+    fn find(&self, context: &Context, project: &Project) -> Result<Shown, Fail> {
+        let default = context.config()?.settings.limits.status_tasks;
+        let limit = usize::try_from(self.limit.unwrap_or(default)).unwrap_or(usize::MAX);
+        if self.is_all() {
+            let (tasks, counts) = context.status(project, limit)?;
+            let tasks = crate::layout::dress(context, tasks)?;
+            let total: u64 = counts.values().sum();
+            let more = tasks.len() >= limit && u64::try_from(tasks.len()).is_ok_and(|n| n < total);
+            return Ok(Shown {
+                tasks,
+                counts,
+                more,
+            });
+        }
+        let before = self.before.as_deref().map(|name| context.resolve(name));
+        let is_wanted = |task: &Task| {
+            self.agent
+                .as_ref()
+                .is_none_or(|name| *name == task.spec.agent)
+        };
+        let wanted = Newest {
+            statuses: &self.states,
+            before: before.transpose()?,
+            limit: limit.saturating_add(1),
+        };
+        let mut ids = context.newest(project, &wanted, is_wanted)?;
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        let views = ids.iter().rev().map(|id| Ok(context.details(*id)?.view));
+        let (_, counts) = context.status(project, 1)?;
+        Ok(Shown {
+            tasks: views.collect::<Result<_, Fail>>()?,
+            counts,
+            more,
+        })
+    }
+
+    /// How to see what is not shown.
+    fn hint(&self, shown: &Shown) -> Option<String> {
+        let total: u64 = shown.counts.values().sum();
+        let oldest = shown.tasks.first().filter(|_| shown.more)?.task.id;
+        let number = shown.tasks.len();
+        Some(if self.is_all() {
+            format!("{number} of {total} shown: --limit N shows more, --state and --agent choose")
+        } else {
+            format!("The newest {number} shown: --before {oldest} shows those before")
+        })
+    }
 }
 
 impl Args {
@@ -45,7 +143,7 @@ impl Args {
                 .out
                 .line(format_args!("Reconciled {recovered} task(s)"))?;
         }
-        print(context)?;
+        print(context, &self.wanted)?;
         Ok(Exit::Ok)
     }
 
@@ -68,7 +166,7 @@ impl Args {
                 if context.out.terminal {
                     context.out.raw(b"\x1b[2J\x1b[H")?;
                 }
-                print(context)?;
+                print(context, &self.wanted)?;
                 context.out.line(format_args!(
                     "\nRefreshing on every change (Ctrl+C to exit)..."
                 ))?;
@@ -84,23 +182,29 @@ impl Args {
     }
 }
 
-fn print(context: &Context) -> Result<(), Fail> {
+fn print(context: &Context, wanted: &Wanted) -> Result<(), Fail> {
     let out = &context.out;
     let Some(project) = context.known_project()? else {
         out.print(&StatusDocument {
             project: None,
             tasks: vec![],
-            counts: document::counts(&app::query::Counts::default()),
+            more: false,
+            counts: document::counts(&Counts::default()),
         })?;
         return out.line("No tasks found");
     };
-    let limit = usize::try_from(context.config()?.settings.limits.status_tasks).unwrap_or(50);
-    let (tasks, counts) = context.status(&project, limit)?;
-    let tasks = crate::layout::dress(context, tasks)?;
+    let shown = wanted.find(context, &project)?;
+    let hint = wanted.hint(&shown);
+    let Shown {
+        tasks,
+        counts,
+        more,
+    } = shown;
     if out.json {
         return out.print(&StatusDocument {
             project: Some(project.root),
             tasks: tasks.iter().map(document::view).collect(),
+            more,
             counts: document::counts(&counts),
         });
     }
@@ -110,6 +214,9 @@ fn print(context: &Context) -> Result<(), Fail> {
     let now = context.clock()?.now();
     out.line("Task Queue Status\n")?;
     out.line(task_table::render(out, &tasks, &now))?;
+    if let Some(hint) = hint {
+        out.line(hint)?;
+    }
     out.line(format_args!(
         "\n{}",
         task_table::summary(&tasks, &counts, &now)

@@ -1,8 +1,12 @@
 //! `wait`: stay until tasks have ended.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use api_types::WaitDocument;
+use app::query::Standing;
 use domain::{
     id::TaskId,
     task::{Task, TaskStatus},
@@ -12,13 +16,17 @@ use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
     interrupt::Interrupt,
-    render::{count, document, duration},
+    render::{count, document, duration, named, some_of, with_key},
 };
 
 /// How often the store is asked whether anything has changed.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often lost sessions are looked for: each time costs a look at their processes.
 const RECOVER_MILLIS: u64 = 2_000;
+/// Where there are so many tasks that a round takes long, the next waits this many times as long.
+const ROUND_SHARE: u64 = 4;
+/// Tasks that a warning names.
+const NAMED: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -72,41 +80,36 @@ pub(super) fn wait_for(context: &Context, ids: &[TaskId], watch: Watch) -> Outco
     let clock = context.clock()?;
     let began = clock.now();
     let waited = || clock.now().millis_since(&began.moment).unwrap_or(u64::MAX);
-    let mut said: BTreeMap<TaskId, TaskStatus> = BTreeMap::new();
-    let (mut seen, mut recover_at, mut warned) = (None, 0, false);
+    let mut rounds = Rounds::new(ids, watch);
+    let (mut seen, mut look_at, mut recover_at) = (None, 0, 0);
     loop {
         if waited() >= recover_at {
             context.reconcile()?;
+            rounds.warn_of_pending(context);
             recover_at = waited() + RECOVER_MILLIS;
-            seen = None;
         }
         let generation = context.store()?.generation()?;
-        if seen != Some(generation) {
+        if seen != Some(generation) && waited() >= look_at {
             seen = Some(generation);
-            let tasks = ends(context, ids, watch.retries)?;
-            progress(context, &tasks, &mut said);
-            let ended = tasks
-                .iter()
-                .filter(|task| task.status().is_terminal())
-                .count();
-            if ended == tasks.len() || (watch.any && ended > 0) {
-                return conclude(context, &tasks);
+            let before = waited();
+            rounds.look(context)?;
+            if rounds.is_over() {
+                return conclude(context, &rounds.all());
             }
-            warned = warned || warn_of_pending(context, &tasks);
+            rounds.warn_of_pending(context);
+            let took = waited().saturating_sub(before);
+            look_at = waited() + took.saturating_mul(ROUND_SHARE);
         }
         if watch
             .timeout
             .is_some_and(|seconds| waited() >= u64::from(seconds) * 1_000)
         {
-            let open = ends(context, ids, watch.retries)?
-                .iter()
-                .filter(|t| !t.status().is_terminal())
-                .count();
+            rounds.look(context)?;
             return Err(Fail::new(
                 Exit::Timeout,
                 format!(
                     "the time to wait is over; {} not ended",
-                    count(open, "task")
+                    count(rounds.open.len(), "task")
                 ),
             ));
         }
@@ -116,57 +119,109 @@ pub(super) fn wait_for(context: &Context, ids: &[TaskId], watch: Watch) -> Outco
     }
 }
 
-/// The tasks, each followed along its automatic retries where that is wanted.
-fn ends(context: &Context, ids: &[TaskId], retries: bool) -> Result<Vec<Task>, Fail> {
-    let mut tasks = Vec::with_capacity(ids.len());
-    for id in ids {
-        let mut task = context.details(*id)?.view.task;
-        while let (true, Some(next)) = (retries && task.limits.auto_retry, task.chain.retried_by) {
-            task = context.details(next)?.view.task;
-        }
-        tasks.push(task);
-    }
-    Ok(tasks)
+/// What is known of the tasks. Whatever has ended is not asked for again.
+#[derive(Debug)]
+struct Rounds {
+    ids: Vec<TaskId>,
+    watch: Watch,
+    /// By the task that was asked for; those that have ended last seen as that.
+    known: BTreeMap<TaskId, Standing>,
+    /// Asked for again in the next round.
+    open: Vec<TaskId>,
+    /// Pending ones that the person knows of.
+    told: BTreeSet<TaskId>,
 }
 
-fn progress(context: &Context, tasks: &[Task], said: &mut BTreeMap<TaskId, TaskStatus>) {
-    for task in tasks {
-        let status = task.status();
-        if said.insert(task.id, status) != Some(status) && status != TaskStatus::Pending {
-            let text = format!("{} is {}", task.id, status.as_str());
-            if context.out.terminal {
-                context.out.say(text);
-            } else {
-                context.out.info(text);
+impl Rounds {
+    fn new(ids: &[TaskId], watch: Watch) -> Self {
+        Self {
+            ids: ids.to_vec(),
+            watch,
+            known: BTreeMap::new(),
+            open: ids.to_vec(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Asks once for everything that was open.
+    fn look(&mut self, context: &Context) -> Result<(), Fail> {
+        let standings = context.standings(&self.open, self.watch.retries)?;
+        let mut open = Vec::new();
+        for (id, standing) in std::mem::take(&mut self.open).into_iter().zip(standings) {
+            if !standing.status.is_terminal() {
+                open.push(id);
             }
+            let before = self.known.get(&id);
+            if before != Some(&standing) && standing.status != TaskStatus::Pending {
+                progress(context, &standing);
+            }
+            self.known.insert(id, standing);
         }
+        self.open = open;
+        Ok(())
     }
-}
 
-/// Says that nothing starts what is pending, where that is so; answers whether it did.
-fn warn_of_pending(context: &Context, tasks: &[Task]) -> bool {
-    let pending = tasks
-        .iter()
-        .filter(|task| task.status() == TaskStatus::Pending)
-        .count();
-    let stuck = pending > 0 && !context.has_daemon();
-    if stuck {
-        let pending = count(pending, "task");
+    fn is_over(&self) -> bool {
+        self.open.is_empty() || (self.watch.any && self.open.len() < self.ids.len())
+    }
+
+    /// In the order asked for, each task or what stands for it.
+    fn all(&self) -> Vec<TaskId> {
+        let last = |id: &TaskId| self.known.get(id).map_or(*id, |standing| standing.task);
+        self.ids.iter().map(last).collect()
+    }
+
+    /// Says what is pending while no daemon runs that would start it; of each task once.
+    fn warn_of_pending(&mut self, context: &Context) {
+        let pending: Vec<&Standing> = self
+            .open
+            .iter()
+            .filter_map(|id| self.known.get(id))
+            .filter(|standing| standing.status == TaskStatus::Pending)
+            .filter(|standing| !self.told.contains(&standing.task))
+            .collect();
+        if pending.is_empty() || context.has_daemon() {
+            return;
+        }
+        let names: Vec<String> = pending.iter().map(|standing| describe(standing)).collect();
         context.out.warn(format_args!(
-            "{pending} still pending, and nothing starts them: `crewboss run` or `crewboss daemon` does"
+            "{} still pending, and no daemon runs that would start {}: {}. `crewboss run` or `crewboss daemon` does",
+            count(names.len(), "task"),
+            if names.len() == 1 { "it" } else { "them" },
+            some_of(&names, NAMED),
         ));
+        let told: Vec<TaskId> = pending.iter().map(|standing| standing.task).collect();
+        self.told.extend(told);
     }
-    stuck
 }
 
-fn conclude(context: &Context, tasks: &[Task]) -> Outcome {
-    for task in tasks {
+fn describe(standing: &Standing) -> String {
+    let name = with_key(standing.task, standing.key.as_ref());
+    match standing.retry_of {
+        Some(of) => format!("{name}, the retry of {of}"),
+        None => name,
+    }
+}
+
+fn progress(context: &Context, standing: &Standing) {
+    let name = with_key(standing.task, standing.key.as_ref());
+    let text = format!("{name} is {}", standing.status.as_str());
+    if context.out.terminal {
+        context.out.say(text);
+    } else {
+        context.out.info(text);
+    }
+}
+
+fn conclude(context: &Context, ids: &[TaskId]) -> Outcome {
+    let tasks = context.tasks_of(ids)?;
+    for task in &tasks {
         let why = task
             .failure()
             .map(|failure| format!(": {}", failure.message));
-        let (id, status) = (task.id, task.status().as_str());
+        let (name, status) = (named(task), task.status().as_str());
         context.out.line(format_args!(
-            "Task {id} {status}{}",
+            "Task {name} {status}{}",
             why.unwrap_or_default()
         ))?;
     }

@@ -1,6 +1,6 @@
 //! Asking the store.
 
-use app::query::{Counts, Query, TaskDetails, TaskView, View};
+use app::query::{Counts, Query, Standing, TaskDetails, TaskFilter, TaskView, View};
 use domain::{
     id::{SessionId, TaskId, TaskRef},
     project::Project,
@@ -11,6 +11,22 @@ use domain::{
 use super::{Context, unexpected};
 use crate::fail::Fail;
 use crate::retention;
+
+/// Whole tasks carry their prompts, which may be long.
+const TASKS_AT_ONCE: usize = 100;
+/// So that one answer takes milliseconds, also through the daemon.
+const STANDINGS_AT_ONCE: usize = 5_000;
+
+/// Which tasks to look for, from the newest on.
+#[derive(Debug)]
+pub(crate) struct Newest<'a> {
+    /// Of these statuses only; all where empty.
+    pub(crate) statuses: &'a [TaskStatus],
+    /// Older than this one only.
+    pub(crate) before: Option<TaskId>,
+    /// At most how many.
+    pub(crate) limit: usize,
+}
 
 impl Context {
     /// The project, where it is registered. Registers nothing and makes no store.
@@ -69,6 +85,31 @@ impl Context {
         }
     }
 
+    /// Several tasks by id, each whole.
+    pub(crate) fn tasks_of(&self, ids: &[TaskId]) -> Result<Vec<Task>, Fail> {
+        let mut all = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(TASKS_AT_ONCE) {
+            match self.store()?.read(&Query::TasksOf { ids: ids.to_vec() })? {
+                View::Tasks { tasks } => all.extend(tasks),
+                _ => return Err(unexpected("tasks")),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Where tasks stand; with `retries`, where the newest automatic retry of each does.
+    pub(crate) fn standings(&self, ids: &[TaskId], retries: bool) -> Result<Vec<Standing>, Fail> {
+        let mut all = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(STANDINGS_AT_ONCE) {
+            let ids = ids.to_vec();
+            match self.store()?.read(&Query::Standings { ids, retries })? {
+                View::Standings { standings } => all.extend(standings),
+                _ => return Err(unexpected("standings")),
+            }
+        }
+        Ok(all)
+    }
+
     pub(crate) fn session(&self, id: SessionId) -> Result<Session, Fail> {
         match self.store()?.read(&Query::Session { id })? {
             View::Session { session } => Ok(*session),
@@ -87,6 +128,39 @@ impl Context {
         })? {
             View::Status { tasks, counts } => Ok((tasks, counts)),
             _ => Err(unexpected("status")),
+        }
+    }
+
+    /// The newest tasks that hold what is asked, the newest first.
+    pub(crate) fn newest(
+        &self,
+        project: &Project,
+        wanted: &Newest<'_>,
+        holds: impl Fn(&Task) -> bool,
+    ) -> Result<Vec<TaskId>, Fail> {
+        let mut filter = TaskFilter {
+            project: Some(project.id),
+            statuses: wanted.statuses.to_vec(),
+            newest_first: true,
+            after: wanted.before,
+            ..TaskFilter::default()
+        };
+        let mut found = Vec::new();
+        loop {
+            let query = Query::Tasks {
+                filter: filter.clone(),
+                limit: TASKS_AT_ONCE,
+            };
+            let View::Tasks { tasks } = self.store()?.read(&query)? else {
+                return Err(unexpected("tasks"));
+            };
+            let is_last = tasks.len() < TASKS_AT_ONCE;
+            filter.after = tasks.last().map(|task| task.id);
+            found.extend(tasks.iter().filter(|task| holds(task)).map(|task| task.id));
+            found.truncate(wanted.limit);
+            if is_last || found.len() == wanted.limit {
+                return Ok(found);
+            }
         }
     }
 

@@ -6,13 +6,13 @@ use app::query::TaskDetails;
 use domain::{
     gate::{GateResult, GateStatus},
     process::Exit,
-    session::{Outcome, Session},
+    session::{Outcome, Session, SessionStatus},
     time::Now,
     usage::Usage,
     workspace::ChangeStatus,
 };
 
-use super::{duration, some_of, symbols::Symbol, task_table};
+use super::{duration, named, some_of, symbols::Symbol, task_table};
 use crate::output::Output;
 
 /// Changed files that are listed; `diff --stat` has all of them.
@@ -38,7 +38,9 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     line("Key", task.spec.key.as_ref().map_or("", |key| key.as_str()));
     line("Name", &task.spec.name);
     line("Status", &out.paint(symbol.color(), &status));
-    line("Info", &task_table::info(&details.view, now));
+    let names = task_table::keys(&details.dependencies);
+    line("Info", &task_table::info(&details.view, &names, now));
+    line("Ran", &ran(details, now));
     line("Agent", task.spec.agent.as_str());
     line("Priority", &task.spec.priority.value().to_string());
     line("Owner", &task.spec.owner);
@@ -62,7 +64,7 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     let dependencies: Vec<String> = details
         .dependencies
         .iter()
-        .map(|task| format!("{} ({})", task.id, task.status().as_str()))
+        .map(|task| format!("{} ({})", named(task), task.status().as_str()))
         .collect();
     line("Waits for", &dependencies.join(", "));
     line("Needed by", &some_of(&details.dependants, 10));
@@ -81,6 +83,13 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     }
     let _ = write!(text, "\nPrompt:\n{}", task.spec.prompt);
     text
+}
+
+/// How long its newest attempt took.
+fn ran(details: &TaskDetails, now: &Now) -> String {
+    task_table::elapsed(&details.view, now)
+        .map(duration::text)
+        .unwrap_or_default()
 }
 
 fn retries(details: &TaskDetails) -> String {
@@ -129,18 +138,35 @@ fn session_text(out: &Output, text: &mut String, session: &Session) {
         );
     }
     if let Some(outcome) = &session.outcome {
-        outcome_text(out, text, outcome);
+        outcome_text(out, text, session, outcome);
     }
 }
 
-fn outcome_text(out: &Output, text: &mut String, outcome: &Outcome) {
+/// How the agent's process ended, and who ended it where that was Crewboss.
+fn end_text(session: &Session, exit: Exit) -> String {
+    let by_us = match session.status {
+        SessionStatus::Cancelled => "ended by Crewboss after a cancel",
+        SessionStatus::Timeout => "ended by Crewboss when its time was up",
+        SessionStatus::Completed if matches!(exit, Exit::Signal(_)) => {
+            "ended by Crewboss when its work was done"
+        }
+        _ => return exit_text(exit),
+    };
+    match exit {
+        Exit::Signal(_) => format!("{by_us}: {}", exit_text(exit)),
+        Exit::Code(_) => format!("{}, {by_us}", exit_text(exit)),
+    }
+}
+
+fn outcome_text(out: &Output, text: &mut String, session: &Session, outcome: &Outcome) {
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let _ = writeln!(text, "  {name:<10} {value}");
         }
     };
     line("ended", &outcome.ended_at.to_string());
-    line("exit", &outcome.exit.map(exit_text).unwrap_or_default());
+    let end = outcome.exit.map(|exit| end_text(session, exit));
+    line("exit", &end.unwrap_or_default());
     line("branch", outcome.branch.as_deref().unwrap_or_default());
     line(
         "commit",
@@ -213,7 +239,8 @@ fn gate_text(out: &Output, gate: &GateResult) -> String {
     )
 }
 
-fn usage_text(usage: &Usage) -> String {
+/// What was used, in words; nothing where that is nothing.
+pub(crate) fn usage_text(usage: &Usage) -> String {
     if usage.is_zero() {
         return String::new();
     }

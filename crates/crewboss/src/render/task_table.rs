@@ -1,15 +1,17 @@
 //! The table of tasks, as `status` shows it.
 
+use std::collections::BTreeMap;
+
 use app::query::{Counts, TaskView};
 use domain::{
     failure::FailureReason,
-    id::TaskId,
+    id::{Key, TaskId},
     session::{Session, SessionStatus},
     task::{Task, TaskState, TaskStatus},
     time::Now,
 };
 
-use super::{cut, duration, symbols::Symbol, table};
+use super::{cut, duration, symbols::Symbol, table, with_key};
 use crate::output::Output;
 
 /// Characters of a prompt in the table.
@@ -31,12 +33,22 @@ pub(crate) fn render(out: &Output, tasks: &[TaskView], now: &Now) -> String {
         "Error/Info",
     ];
     let names = names(out, tasks.iter().map(|view| view.task.id));
+    let keys = keys(tasks.iter().map(|view| &view.task));
     let rows: Vec<Vec<String>> = tasks
         .iter()
         .zip(names)
-        .map(|(view, name)| row(out, view, &name, now))
+        .map(|(view, name)| row(out, view, &name, &keys, now))
         .collect();
     table::render(out, &header, &rows)
+}
+
+/// The users' names for tasks.
+pub(crate) type Keys<'a> = BTreeMap<TaskId, &'a Key>;
+
+/// The keys of those that have one.
+pub(crate) fn keys<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Keys<'a> {
+    let keyed = |task: &'a Task| Some((task.id, task.spec.key.as_ref()?));
+    tasks.into_iter().filter_map(keyed).collect()
 }
 
 /// Whole ids for programs; for a person the shortest ends that tell them apart.
@@ -61,7 +73,7 @@ pub(crate) fn names(out: &Output, ids: impl Iterator<Item = TaskId>) -> Vec<Stri
         .collect()
 }
 
-fn row(out: &Output, view: &TaskView, name: &str, now: &Now) -> Vec<String> {
+fn row(out: &Output, view: &TaskView, name: &str, keys: &Keys<'_>, now: &Now) -> Vec<String> {
     let task = &view.task;
     let symbol = symbol(view, now);
     let prefix = if task.chain.retry_count > 0 {
@@ -71,13 +83,13 @@ fn row(out: &Output, view: &TaskView, name: &str, now: &Now) -> Vec<String> {
     };
     let status = format!("{} {}", symbol.text(out.unicode), task.status().as_str());
     vec![
-        format!("{prefix}{name}"),
+        format!("{prefix}{}", with_key(name, task.spec.key.as_ref())),
         task.spec.agent.to_string(),
         out.paint(symbol.color(), &status),
         cut(&task.spec.prompt, PROMPT_CHARS),
         time(out, view, now),
         format!("{}/{}", task.chain.retry_count, task.limits.retries_max),
-        cut(&info(view, now), INFO_CHARS),
+        cut(&info(view, keys, now), INFO_CHARS),
     ]
 }
 
@@ -148,8 +160,12 @@ fn time(out: &Output, view: &TaskView, now: &Now) -> String {
     {
         return format!("{} timeout", Symbol::Running.text(out.unicode));
     }
-    let TaskState::Running { since, .. } = &task.state else {
-        return "-".to_owned();
+    let since = match &task.state {
+        TaskState::Running { since, .. } => since,
+        TaskState::Pending => return "-".to_owned(),
+        TaskState::Completed { .. } | TaskState::Failed { .. } | TaskState::Cancelled { .. } => {
+            return elapsed(view, now).map_or_else(|| "-".to_owned(), duration::text);
+        }
     };
     let waited = u64::try_from(now.wall.as_millis() - since.as_millis()).unwrap_or(0) / 1_000;
     let elapsed = duration::text(elapsed(view, now).unwrap_or(waited));
@@ -160,10 +176,10 @@ fn time(out: &Output, view: &TaskView, now: &Now) -> String {
 }
 
 /// What else there is to say: why it waits, what it does, why it failed.
-pub(crate) fn info(view: &TaskView, now: &Now) -> String {
+pub(crate) fn info(view: &TaskView, keys: &Keys<'_>, now: &Now) -> String {
     let task = &view.task;
     match &task.state {
-        TaskState::Pending => waiting_for(view, now),
+        TaskState::Pending => waiting_for(view, keys, now),
         TaskState::Running { .. } => match &view.session {
             Some(session) if session.stop.is_some() => "stopping".to_owned(),
             Some(session) if session.status != SessionStatus::Running => {
@@ -191,12 +207,13 @@ fn changes(outcome: &domain::session::Outcome) -> String {
     }
 }
 
-fn waiting_for(view: &TaskView, now: &Now) -> String {
+fn waiting_for(view: &TaskView, keys: &Keys<'_>, now: &Now) -> String {
     let failed = view
         .blocked_by
         .iter()
         .find(|(_, status)| status.is_terminal());
     if let Some((dependency, status)) = failed {
+        let dependency = with_key(dependency, keys.get(dependency).copied());
         return format!("Dependency {dependency} {}", status.as_str());
     }
     if !view.blocked_by.is_empty() {

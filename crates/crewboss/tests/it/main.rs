@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad_input;
+mod checks;
 mod configuration;
 mod documents;
 mod exit_codes;
@@ -14,7 +15,10 @@ mod external;
 mod help;
 mod layouts;
 mod lifecycle;
+mod listing;
 mod obstacles;
 mod place;
 mod queue;
+mod transcripts;
+mod waiting;
 mod worktrees;

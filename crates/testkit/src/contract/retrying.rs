@@ -4,6 +4,7 @@ use app::{
     command::{Command, NewTask},
     error::Error,
     ports::clock::Clock as _,
+    query::{Query, View},
 };
 use domain::{
     session::{SessionResult, StopReason},
@@ -106,4 +107,26 @@ pub fn auto_retry_makes_exactly_one_successor(make: Make) {
     let chain = world.details(task.id).chain;
     assert_eq!(chain.len(), 3, "the limit ends it");
     assert!(chain.iter().all(|task| task.status() == TaskStatus::Failed));
+    let ids = vec![task.id];
+    let last = world.store.read(&Query::Standings {
+        ids: ids.clone(),
+        retries: true,
+    });
+    let own = world.store.read(&Query::Standings {
+        ids: ids.clone(),
+        retries: false,
+    });
+    let (Ok(View::Standings { standings: last }), Ok(View::Standings { standings: own })) =
+        (last, own)
+    else {
+        panic!("standings are answered by standings");
+    };
+    assert_eq!((last[0].task, own[0].task), (chain[2].id, task.id));
+    let whole = world.store.read(&Query::TasksOf { ids });
+    assert_eq!(
+        whole,
+        Ok(View::Tasks {
+            tasks: chain[..1].to_vec()
+        })
+    );
 }
