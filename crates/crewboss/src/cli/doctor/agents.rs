@@ -99,38 +99,33 @@ fn one(
         Some(outlook) => origin(outlook),
         None => Ok(format!("the command `{program}`")),
     };
-    let mut checks = Vec::new();
-    match (what, found) {
+    let check = match (what, found) {
         (Err(why), _) if agent.source == AgentSource::Unlisted => {
-            checks.push(bad(
+            let near = near(context, agents, name);
+            bad(
                 "agent",
-                format!(
-                    "{name}: not known: would be run as {why}{}",
-                    near(context, agents, name)
-                ),
-            ));
+                format!("{name}: not known: would be run as {why}{near}"),
+            )
         }
-        (Err(why), _) => checks.push(bad("agent", format!("{name}: {source}, as {why}"))),
+        (Err(why), _) => bad("agent", format!("{name}: {source}, as {why}")),
         (Ok(what), None) => {
             let hint = if is_opencode {
-                INSTALL
+                INSTALL.to_owned()
             } else {
-                "agents.NAME.command of the configuration says what to run"
+                format!("agents.{name}.command says what to run")
             };
-            checks.push(bad(
-                "agent",
-                format!("{name}: {source}: {what}; `{program}` is not installed ({hint})"),
-            ));
+            let missing = format!("`{program}` is not installed ({hint})");
+            bad("agent", format!("{name}: {source}: {what}; {missing}"))
         }
-        (Ok(what), Some(path)) => checks.push(installed(
-            name,
-            &format!("{source}: {what}"),
-            &path,
-            is_opencode,
-        )),
-    }
-    checks.extend(outlook.as_ref().map(provider));
-    checks
+        (Ok(what), Some(path)) => {
+            let check = installed(name, &format!("{source}: {what}"), &path, is_opencode);
+            return [check]
+                .into_iter()
+                .chain(outlook.as_ref().map(provider))
+                .collect();
+        }
+    };
+    vec![check]
 }
 
 fn installed(name: &AgentName, what: &str, path: &std::path::Path, is_opencode: bool) -> Check {
