@@ -11,8 +11,8 @@ use std::{
 use app::ports::folders::FolderError;
 use rustix::{
     fs::{
-        AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, flock, futimens, mkdirat,
-        open, openat, renameat, statat, unlinkat,
+        AtFlags, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, flock, fstat, futimens,
+        mkdirat, open, openat, renameat, statat, unlinkat,
     },
     io::Errno,
 };
@@ -36,6 +36,18 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    pub(crate) fn new(seconds: i64, nanoseconds: i64, size: i64) -> Self {
+        Self {
+            seconds,
+            nanoseconds,
+            size,
+        }
+    }
+
+    pub(crate) fn numbers(self) -> [i64; 3] {
+        [self.seconds, self.nanoseconds, self.size]
+    }
+
     pub(crate) fn size(self) -> u64 {
         u64::try_from(self.size).unwrap_or(0)
     }
@@ -209,11 +221,12 @@ impl Dir {
     /// When a file was last written, and how large it is.
     pub(crate) fn stamp(&self, name: &str) -> Option<Stamp> {
         let stat = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some(Stamp {
-            seconds: stat.st_mtime,
-            nanoseconds: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-            size: stat.st_size,
-        })
+        Some(stamp_of(&stat))
+    }
+
+    /// When something was last made, renamed or removed in it.
+    pub(crate) fn own_stamp(&self) -> Option<Stamp> {
+        Some(stamp_of(&fstat(&self.fd).ok()?))
     }
 
     /// Replaces a file, or leaves it as it is; with the time of modification of `like`.
@@ -279,6 +292,11 @@ impl Dir {
             Err(errno) => Err(self.error("remove", name, errno)),
         }
     }
+}
+
+fn stamp_of(stat: &Stat) -> Stamp {
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    Stamp::new(stat.st_mtime, nanoseconds, stat.st_size)
 }
 
 /// See [`Dir::lock`]. Closing the folder unlocks it.

@@ -164,7 +164,7 @@ impl LayoutFolders {
 
     /// What others did to the files.
     pub fn inbox(&self, root: &Path) -> Result<Inbox, FolderError> {
-        inbox::scan(self.layout, root)
+        inbox::scan(self.layout, root, self.source.now().wall)
     }
 
     /// What the sentinel files of a task say.

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use app::ports::folders::FolderError;
-use domain::id::TaskId;
+use domain::{id::TaskId, time::Timestamp};
 
 use crate::{
     dir::Dir,
     document::Document,
     layout::Layout,
+    looked::{LARGE, Looked},
     places,
     reading::{FILE_BYTES_MAX, read_document},
 };
@@ -61,42 +62,63 @@ impl Inbox {
 
 /// Looks at every file; reads only those whose size or time of modification differ, under the lock
 /// of those that write: a file and its copy are never caught between two writes.
-pub(crate) fn scan(layout: Layout, root: &Path) -> Result<Inbox, FolderError> {
+pub(crate) fn scan(layout: Layout, root: &Path, now: Timestamp) -> Result<Inbox, FolderError> {
     let mut inbox = Inbox::default();
     let Some(base) = Dir::root(root)?.existing(layout.base())? else {
         return Ok(inbox);
     };
     let tasks = base.made(places::TASKS)?;
     let shown = shown_folder(&base)?;
-    let (doubtful, missing) = suspects(&tasks, &shown, &mut inbox)?;
-    if doubtful.is_empty() && missing.is_empty() {
+    let home = base.made_private(places::HOME)?;
+    let before = Looked::now(&tasks, &shown, now);
+    let last = Looked::read(&home);
+    if last
+        .zip(before)
+        .is_some_and(|(last, now)| last.still_counts(now))
+    {
         return Ok(inbox);
     }
-    let shown = shown.lock()?;
-    for id in doubtful {
-        look(layout, &tasks, &shown, id, &mut inbox);
-    }
-    let archive = base.existing(places::ARCHIVE)?;
-    for id in missing {
-        let name = places::task_file(id);
-        if tasks.has(&name) || !shown.has(&name) {
-            continue;
+    let Suspects {
+        doubtful,
+        missing,
+        tasks: count,
+    } = suspects(&tasks, &shown, &mut inbox)?;
+    if !(doubtful.is_empty() && missing.is_empty()) {
+        let shown = shown.lock()?;
+        for id in doubtful {
+            look(layout, &tasks, &shown, id, &mut inbox);
         }
-        match &archive {
-            Some(archive) if archive.has(&name) => inbox.archived.push(id),
-            _ => inbox.gone.push(id),
+        let archive = base.existing(places::ARCHIVE)?;
+        for id in missing {
+            let name = places::task_file(id);
+            if tasks.has(&name) || !shown.has(&name) {
+                continue;
+            }
+            match &archive {
+                Some(archive) if archive.has(&name) => inbox.archived.push(id),
+                _ => inbox.gone.push(id),
+            }
         }
+        inbox.fresh.sort_by_key(|document| document.id);
     }
-    inbox.fresh.sort_by_key(|document| document.id);
+    if let (true, true, Some(looked)) = (count >= LARGE, inbox.is_empty(), before) {
+        // Whoever cannot write it down looks again.
+        drop(looked.write(&home));
+    }
     Ok(inbox)
 }
 
-/// Tasks whose file may differ from its copy, and those that may have a copy alone.
-fn suspects(
-    tasks: &Dir,
-    shown: &Dir,
-    inbox: &mut Inbox,
-) -> Result<(Vec<TaskId>, Vec<TaskId>), FolderError> {
+/// What has to be looked at more closely.
+struct Suspects {
+    /// Tasks whose file may differ from its copy.
+    doubtful: Vec<TaskId>,
+    /// Tasks that may have a copy alone.
+    missing: Vec<TaskId>,
+    /// How many have a file.
+    tasks: usize,
+}
+
+fn suspects(tasks: &Dir, shown: &Dir, inbox: &mut Inbox) -> Result<Suspects, FolderError> {
     let mut doubtful = Vec::new();
     let mut present = BTreeSet::new();
     for name in &tasks.names()? {
@@ -118,7 +140,11 @@ fn suspects(
         .iter()
         .filter_map(|name| places::task_of(name))
         .filter(|id| !present.contains(id));
-    Ok((doubtful, missing.collect()))
+    Ok(Suspects {
+        doubtful,
+        missing: missing.collect(),
+        tasks: present.len(),
+    })
 }
 
 pub(crate) fn shown_folder(base: &Dir) -> Result<Dir, FolderError> {

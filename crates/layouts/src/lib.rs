@@ -23,6 +23,7 @@ mod inbox;
 mod index;
 mod layout;
 mod log;
+mod looked;
 mod places;
 mod plan;
 mod reading;

@@ -87,7 +87,8 @@ impl Post {
         self.hear(project, &inbox)?;
         self.watch_foreign(project)?;
         self.reveal()?;
-        self.carry_out_effects()
+        while self.carry_out_effects()? {}
+        Ok(())
     }
 
     fn project(&self, register: bool) -> Result<Option<ProjectId>, Error> {
@@ -412,15 +413,20 @@ impl Post {
             .map_err(of)
     }
 
-    /// Shows what changed without anybody showing it, and forgets that it was due.
-    fn carry_out_effects(&self) -> Result<(), Error> {
+    /// Shows what changed without anybody showing it, and forgets that it was due. Says whether
+    /// there may be more.
+    fn carry_out_effects(&self) -> Result<bool, Error> {
         let View::Effects { effects } = self.store.read(&Query::Effects {
             after: None,
             limit: EFFECTS_AT_ONCE,
         })?
         else {
-            return Ok(());
+            return Ok(false);
         };
+        if effects.is_empty() {
+            return Ok(false);
+        }
+        let is_full = effects.len() == EFFECTS_AT_ONCE;
         let mut tasks = Vec::new();
         for effect in &effects {
             tasks.extend(self.task(effect.task)?);
@@ -428,19 +434,15 @@ impl Post {
         self.folders
             .show_tasks(self.root_path(), &tasks)
             .map_err(of)?;
-        let done = effects;
-        if done.is_empty() {
-            return Ok(());
-        }
         let (root, name) = (self.root.clone(), self.name.clone());
         let command = Command::RegisterProject { root, name };
         self.store
             .execute(Request {
                 meta: self.meta.clone(),
-                done,
+                done: effects,
                 command,
             })
-            .map(drop)
+            .map(|_| is_full)
     }
 }
 

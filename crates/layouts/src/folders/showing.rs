@@ -16,6 +16,7 @@ use crate::{
     image,
     inbox::shown_folder,
     index::Index,
+    looked::Looked,
     places::{self, Sentinel},
     plan,
     reading::{FILE_BYTES_MAX, read_document},
@@ -92,10 +93,18 @@ impl LayoutFolders {
             base,
             index: RefCell::default(),
         };
+        let home = desk.base.made_private(places::HOME)?;
+        let now = || Looked::now(&desk.tasks, &desk.shown, self.source.now().wall);
+        let known = Looked::read(&home).filter(|known| now().is_some_and(|now| known.is_of(now)));
         let done = act(&desk);
         if let Some((index, true)) = desk.index.take() {
             let bytes = index.render(self.source.now().wall);
             desk.tasks.replace(places::INDEX, &bytes, None)?;
+        }
+        if let (Some(known), Some(now)) = (known, now())
+            && !known.is_of(now)
+        {
+            known.carried_to(now).write(&home)?;
         }
         done
     }

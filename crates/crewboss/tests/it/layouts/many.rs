@@ -38,6 +38,8 @@ fn a_large_queue_is_paged_and_stays_whole(queue: &Queue) {
         text.replace("\"pending\"", "\"cancelled\""),
     )
     .unwrap();
+    // Not replaced but changed in place: heard with whatever changes next.
+    queue.plant("task_8", "\"status\":\"complete\"");
     let shown = queue.run(&["show", &edited, "--json"]).ok().json();
     assert_eq!(shown["status"], "cancelled");
 }
