@@ -61,6 +61,8 @@ fn a_simple_task(queue: &Queue) {
         assert!(json[key].is_null(), "{key}");
     }
     assert!(json["createdAt"].as_str().unwrap().ends_with('Z'));
+    let age = jiff::Timestamp::now().as_millisecond() - queue.millis(&id, "createdAt");
+    assert!((0..60_000).contains(&age), "{age}");
     let plan = fs::read_to_string(queue.path(&format!("plans/{id}_plan.md"))).unwrap();
     assert!(plan.contains("Write a Hello World function"));
     let ran = queue.run(&["run"]).ok();
@@ -212,10 +214,11 @@ fn cleaning(queue: &Queue) {
     );
     fs::write(queue.sentinel(&complete, "exitcode"), "0").unwrap();
     let ran = queue.run(&["clean"]).ok();
+    let line = format!("Cleaned up 1 completed task: {complete}");
+    let short = format!("Cleaned up 1 task: {complete}");
     assert!(
-        ran.out.contains("Cleaned up 1") && ran.out.contains(&complete),
-        "{}",
-        ran.out
+        [line, short].contains(&ran.out.trim_end().to_owned()),
+        "{ran:?}"
     );
     for left in ["tasks", "plans", "logs"] {
         let names = fs::read_dir(queue.path(left)).unwrap().flatten();
@@ -229,6 +232,8 @@ fn cleaning(queue: &Queue) {
         ran.out.contains("No tasks found") && queue.ids().contains(&running),
         "{ran:?}"
     );
+    queue.run(&["clean", "cancelled"]).ok();
+    assert!(!queue.ids().contains(&cancelled));
     queue.run(&["clean", "all"]).ok();
     let mut left = vec![running, pending];
     left.sort_unstable();
@@ -240,7 +245,11 @@ fn cleaning(queue: &Queue) {
     }
     let ids = queue.ids().len();
     assert!(queue.run(&["status"]).ok().out.contains("11 completed"));
-    queue.place.feed(&["clean", "completed"], Some("n\n")).ok();
+    let asked = queue.place.feed(&["clean", "completed"], Some("n\n")).ok();
+    assert!(asked.err.contains("Found 11 tasks to delete:"), "{asked:?}");
+    let listed = (1..=11).filter(|n| asked.err.contains(&format!("  - task_{n} (complete")));
+    assert!(listed.count() >= 10, "{asked:?}");
+    assert!(asked.err.contains("Proceed with deletion? (y/N): "));
     assert_eq!(queue.ids().len(), ids);
     let closed = queue.run(&["clean", "completed"]);
     assert!(
@@ -250,6 +259,15 @@ fn cleaning(queue: &Queue) {
     assert_eq!(queue.ids().len(), ids);
     queue.place.feed(&["clean", "completed"], Some("y\n")).ok();
     assert_eq!(queue.ids().len(), ids - 11);
+    for number in 21..=32 {
+        queue.plant(&format!("task_{number}"), "\"status\":\"complete\"");
+    }
+    let ran = queue.run(&["clean", "-y"]).ok();
+    let many = "Cleaned up 12 completed tasks: task_21, task_22, task_23, task_24, task_25, \
+        ... and 7 more";
+    assert_eq!(ran.out.trim_end(), many, "{ran:?}");
+    assert_eq!(queue.ids().len(), ids - 11);
+    assert_eq!(bogus.code, 1);
 }
 
 fn in_parallel(queue: &Queue) {
@@ -403,7 +421,10 @@ fn retries_beside_other_work(queue: &Queue) {
 fn time_limits(queue: &Queue) {
     let id = queue.launch(&["sleeper", "Run infinite loop", "--timeout", "300"]);
     let pid = queue.pid(&id);
-    assert!(queue.row(&id).contains("/ 5m"), "{}", queue.row(&id));
+    let row = queue.row(&id);
+    let time = row.split('|').nth(5).unwrap().trim();
+    let elapsed = time.strip_suffix("s / 5m").map(str::parse::<u64>);
+    assert!(matches!(elapsed, Some(Ok(_))), "{row}");
     let ran = queue.run(&["timeout", "extend", &id, "300"]).ok();
     let line = format!("Extended timeout for task {id} by 300s (new limit: 600s, 10m)");
     assert_eq!(ran.out.trim_end(), line);

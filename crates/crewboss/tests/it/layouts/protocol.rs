@@ -21,12 +21,31 @@ fn done_beats_everything(queue: &Queue) {
     let id = queue.launch(&["sleeper", "x"]);
     fs::write(queue.sentinel(&id, "error"), "boom").unwrap();
     fs::write(queue.sentinel(&id, "done"), "").unwrap();
+    // Which of the two was there first when the runner looked is open here, and not below.
     let ended = poll_until(PATIENCE, || queue.word(&id) != "running");
     assert!(ended);
     assert!(poll_until(PATIENCE, || !queue
         .sentinel(&id, "error")
         .exists()));
     assert!(!queue.sentinel(&id, "done").exists());
+    queue.agent(
+        "both",
+        "echo boom >B/tasks/{taskId}.error.new; : >B/tasks/{taskId}.done; \
+        mv B/tasks/{taskId}.error.new B/tasks/{taskId}.error; exit 3",
+    );
+    let id = queue.launch(&["both", "x"]);
+    queue.until(&id, "complete");
+    assert!(poll_until(PATIENCE, || !queue
+        .sentinel(&id, "error")
+        .exists()));
+    assert!(queue.json(&id)["errorMessage"].is_null());
+    let dead = "\"status\":\"running\",\"pid\":4194303,\"startedAt\":\"2025-12-01T00:00:01Z\"";
+    queue.plant("task_1", dead);
+    fs::write(queue.sentinel("task_1", "error"), "boom").unwrap();
+    fs::write(queue.sentinel("task_1", "done"), "").unwrap();
+    queue.run(&["status"]).ok();
+    assert_eq!(queue.word("task_1"), "complete");
+    assert!(!queue.sentinel("task_1", "error").exists());
 }
 
 fn errors_are_kept_with_their_details(queue: &Queue) {

@@ -1,45 +1,21 @@
 //! The daemon, the archive, the configuration and the index.
 
-use std::{fs, process::Child};
+use std::fs;
 
 use testkit::poll::poll_until;
 
-use super::{PATIENCE, Queue, in_both, is_alive, read_json};
+use super::{PATIENCE, Queue, daemon::Daemon, in_both, is_alive, read_json};
 
 in_both![
     a_daemon_runs_what_comes,
     a_daemon_hears_files_and_announces_retries,
     configuration,
     archiving,
+    archiving_by_itself_where_it_is_enabled,
+    archiving_breaks_nothing,
     the_index,
+    an_index_of_forty_two,
 ];
-
-struct Daemon(Option<Child>);
-
-impl Daemon {
-    fn start(queue: &Queue, args: &[&str]) -> Self {
-        let args: Vec<&str> = ["daemon"].iter().chain(args).copied().collect();
-        Self(Some(queue.place.command(args).spawn().unwrap()))
-    }
-
-    fn stop(mut self) -> (i32, String) {
-        let child = self.0.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code().unwrap_or(-1), text)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
 
 fn a_daemon_runs_what_comes(queue: &Queue) {
     let ids: Vec<String> = (0..3)
@@ -133,7 +109,6 @@ fn configuration(queue: &Queue) {
 }
 
 fn archiving(queue: &Queue) {
-    // The 20th of November 2026 is no part of this: ages are counted from now.
     for (id, word, days) in [
         ("task_1", "complete", 10),
         ("task_2", "complete", 8),
@@ -157,7 +132,15 @@ fn archiving(queue: &Queue) {
         dry.contains("Found 3 task(s) eligible for archival:"),
         "{dry}"
     );
-    assert!(dry.contains("task_1 (complete, 10 days old)"), "{dry}");
+    for line in [
+        "  task_1 (complete, 10 days old)",
+        "  task_2 (complete, 8 days old)",
+        "  task_4 (failed, 15 days old)",
+    ] {
+        assert!(dry.lines().any(|shown| shown == line), "{line}: {dry}");
+    }
+    assert_eq!(dry.matches("days old").count(), 3, "{dry}");
+    assert!(dry.contains("[Dry run - no changes made]"), "{dry}");
     assert_eq!(queue.ids().len(), 5);
     let before = fs::read(queue.sentinel("task_1", "json")).unwrap();
     let ran = queue.run(&["archive", "--force"]).ok().out;
@@ -173,6 +156,62 @@ fn archiving(queue: &Queue) {
     );
     queue.run(&["archive", "restore", "task_1"]).ok();
     assert_eq!(fs::read(queue.sentinel("task_1", "json")).unwrap(), before);
+    queue.run(&["index", "verify"]).ok();
+}
+
+fn archiving_by_itself_where_it_is_enabled(queue: &Queue) {
+    queue.run(&["config", "init"]).ok();
+    queue
+        .run(&["config", "set", "archive.enabled", "true"])
+        .ok();
+    for number in 1..=12 {
+        let at = days_ago(9);
+        queue.plant(
+            &format!("task_{number}"),
+            &format!("\"status\":\"complete\",\"completedAt\":\"{at}\""),
+        );
+    }
+    let no = queue.place.feed(&["archive"], Some("n\n")).ok();
+    assert!(no.err.contains("Archive 12 tasks? (y/N): "), "{no:?}");
+    assert_eq!(queue.ids().len(), 12);
+    let closed = queue.run(&["archive"]);
+    assert!(closed.code != 0 && !closed.err.contains("panicked"));
+    assert_eq!(queue.ids().len(), 12);
+    let yes = queue.place.feed(&["archive"], Some("y\n")).ok();
+    assert!(yes.out.contains("Archived: 12, Errors: 0"), "{yes:?}");
+    assert!(queue.ids().is_empty());
+    assert!(queue.path("archive/task_12.json").exists());
+    let none = queue.run(&["archive"]).ok().out;
+    assert!(none.contains("No tasks eligible for archival."), "{none}");
+}
+
+fn archiving_breaks_nothing(queue: &Queue) {
+    let old = days_ago(20);
+    queue.plant(
+        "task_1",
+        &format!("\"status\":\"failed\",\"completedAt\":\"{old}\",\"retriedBy\":\"task_2\""),
+    );
+    queue.plant(
+        "task_2",
+        "\"status\":\"pending\",\"retryCount\":1,\"parentTaskId\":\"task_1\",\"retryHistory\":[\
+         {\"attempt\":1,\"error\":\"e\",\"retriedFrom\":\"task_1\"}]",
+    );
+    queue.plant(
+        "task_3",
+        &format!("\"status\":\"complete\",\"completedAt\":\"{old}\""),
+    );
+    queue.plant(
+        "task_4",
+        "\"status\":\"pending\",\"dependsOn\":[\"task_3\"]",
+    );
+    queue.run(&["status"]).ok();
+    queue.run(&["archive", "--force"]).ok();
+    queue.run(&["run", "--parallel", "4"]).ok();
+    for id in ["task_2", "task_4"] {
+        queue.until(id, "complete");
+    }
+    assert_eq!(queue.json("task_2")["parentTaskId"], "task_1");
+    queue.run(&["deps", "validate"]).ok();
     queue.run(&["index", "verify"]).ok();
 }
 
@@ -205,4 +244,41 @@ fn the_index(queue: &Queue) {
     let drift = queue.run(&["index", "verify"]);
     assert!(drift.code == 1 && drift.out.contains(&ids[1]), "{drift:?}");
     assert!(queue.run(&["status"]).ok().err.is_empty());
+}
+
+fn an_index_of_forty_two(queue: &Queue) {
+    for number in 1..=42 {
+        let word = ["pending", "complete", "failed"][number % 3];
+        let (id, priority) = (format!("task_{number}"), 1 + number % 2);
+        queue.plant(
+            &id,
+            &format!("\"status\":\"{word}\",\"priority\":{priority}"),
+        );
+    }
+    queue.run(&["status"]).ok();
+    fs::write(queue.path("tasks/index.json"), "{}").unwrap();
+    let drift = queue.run(&["index", "verify"]);
+    assert_eq!(drift.code, 1, "{drift:?}");
+    assert!(
+        drift.out.contains("⚠ 42 tasks missing from index:"),
+        "{drift:?}"
+    );
+    assert!(drift.out.contains("... and 37 more"), "{drift:?}");
+    let said = queue.run(&["index", "rebuild"]).ok().out;
+    assert!(said.contains("✓ Index rebuilt with 42 tasks"), "{said}");
+    let stats = queue.run(&["index", "stats"]).ok().out;
+    for line in [
+        "pending: 14",
+        "complete: 14",
+        "failed: 14",
+        "coder: 42",
+        "Priority 2: 21",
+        "Priority 1: 21",
+    ] {
+        let shown = stats.lines().any(|shown| shown.trim() == line);
+        assert!(shown, "{line}: {stats}");
+    }
+    let places = ["Priority 2", "Priority 1"].map(|line| stats.find(line));
+    assert!(places[0] < places[1], "the highest comes first: {stats}");
+    queue.run(&["index", "verify"]).ok();
 }
