@@ -278,7 +278,10 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
 fn usage(error: &clap::Error, wants_json: bool) -> Exit {
     use std::io::Write as _;
     if error.use_stderr() {
-        let text = error.render().to_string();
+        let mut text = error.render().to_string();
+        if let Some(hint) = hint(error, &text) {
+            text = format!("{}\nhint: {hint}\n", text.trim_end());
+        }
         drop(std::io::stderr().lock().write_all(text.as_bytes()));
         if wants_json {
             let first = text.lines().next().unwrap_or_default();
@@ -300,6 +303,39 @@ fn usage(error: &clap::Error, wants_json: bool) -> Exit {
             .write_all(error.render().to_string().as_bytes()),
     );
     Exit::Ok
+}
+
+/// What other queues call our verbs.
+const OTHER_WORDS: &[(&[&str], &str)] = &[
+    (&["list", "ls", "ps", "tasks", "queue"], "status"),
+    (
+        &["add", "new", "create", "submit", "enqueue"],
+        "start AGENT PROMPT",
+    ),
+    (&["stop", "kill", "abort", "end"], "cancel ID"),
+    (&["rm", "remove", "delete", "prune"], "clean"),
+    (&["log", "output", "tail"], "logs ID"),
+    (&["info", "inspect", "describe"], "show ID"),
+    (&["serve", "server"], "daemon"),
+    (&["check", "health"], "doctor"),
+];
+
+/// What may have been meant.
+fn hint(error: &clap::Error, text: &str) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => {
+            let known = |(words, _): &&(&[&str], _)| words.contains(&word.as_str());
+            Some(match OTHER_WORDS.iter().find(known) {
+                Some((_, verb)) => format!("`crewboss {verb}` does that"),
+                None => "`crewboss --help` lists the commands".to_owned(),
+            })
+        }
+        (ErrorKind::MissingRequiredArgument, _) if text.contains("--depends-on") => {
+            Some(start::DEPENDENCIES_FIRST.to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// A question to a person, answered `y` or not. Where nobody can answer, that is an error.

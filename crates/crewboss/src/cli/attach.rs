@@ -5,6 +5,7 @@ use domain::task::TaskStatus;
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
+    render::named,
 };
 
 use super::logs::{Record, follow};
@@ -40,7 +41,8 @@ impl Args {
             .map(|failure| format!(": {}", failure.message));
         let status = task.status();
         context.out.say(format_args!(
-            "Task {id} {}{}",
+            "Task {} {}{}",
+            named(&task),
             status.as_str(),
             why.unwrap_or_default()
         ));

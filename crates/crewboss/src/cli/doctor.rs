@@ -2,6 +2,8 @@
 
 mod agents;
 
+pub(super) use self::agents::doubt;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -73,14 +75,14 @@ impl Args {
             configuration(context),
             store(context),
             git(context),
+        ];
+        checks.extend(author(context));
+        checks.extend([
             containment(context),
             daemon(context),
             space(context),
             search(context),
-        ];
-        if let Some(at) = checks.iter().position(|check| check.name == "git") {
-            checks.splice(at + 1..at + 1, author(context));
-        }
+        ]);
         checks.extend(agents::look(context, self.agent.as_ref()));
         report(context, &checks)
     }

@@ -29,7 +29,7 @@ use crate::{
 const DASHED: char = '\0';
 
 /// What to do where a prompt was taken for tasks.
-const DEPENDENCIES_FIRST: &str = "what follows --depends-on is taken for tasks: write the prompt before it, or --depends-on=ID for each";
+pub(super) const DEPENDENCIES_FIRST: &str = "what follows --depends-on is taken for tasks: write the prompt before it, or --depends-on=ID for each";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -165,6 +165,11 @@ impl Args {
             ));
         }
         report(context, &task, &settings.run.task_limits())?;
+        if task.spec.kind == TaskKind::Managed
+            && let Some(doubt) = super::doctor::doubt(context, &task.spec.agent)
+        {
+            context.out.warn(doubt);
+        }
         context.out.print(&document::task(&task))?;
         Ok(Exit::Ok)
     }
@@ -192,10 +197,11 @@ impl Args {
     }
 
     fn new_task(&self, context: &Context, settings: &Settings) -> Result<NewTask, Fail> {
-        let agent: AgentName = self
-            .agent
-            .parse()
-            .map_err(|error| Fail::usage(format!("agent: {error}")))?;
+        let agent: AgentName = self.agent.parse().map_err(|error| {
+            Fail::usage(format!("agent: {error}")).hint(
+                "the agent comes first, then the prompt: crewboss start opencode 'Fix the login'",
+            )
+        })?;
         let limits = self.limits(&settings.run.task_limits())?;
         let priority = self.priority()?;
         for name in &self.depends_on {

@@ -256,7 +256,7 @@ mod tests {
     use crate::environment::Environment;
 
     fn transcript() -> Transcript {
-        use app::ports::agents::{Agents as _, Driver as _};
+        use app::ports::agents::Agents as _;
         let agents = agents::Registry::new([].into(), &[], agents::Unlisted::Opencode);
         let out = Output::new(&Environment::default(), false, false, true);
         let parser = agents.driver(DriverKind::Opencode).parser();

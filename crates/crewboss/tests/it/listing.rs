@@ -165,6 +165,38 @@ fn how_long_it_ran_and_who_ended_it_is_shown() {
 }
 
 #[test]
+fn whoever_is_wrong_is_told_what_to_type() {
+    let place = Place::folder();
+    for (args, hint) in [
+        (&["list"][..], "hint: `crewboss status` does that"),
+        (
+            &["add", "coder", "x"],
+            "hint: `crewboss start AGENT PROMPT` does that",
+        ),
+        (
+            &["frobnicate"],
+            "hint: `crewboss --help` lists the commands",
+        ),
+        (&["start", "Fix the login"], "hint: the agent comes first"),
+        (
+            &["start", "--depends-on", "a", "writer", "x"],
+            "write the prompt before it",
+        ),
+    ] {
+        let ran = place.run(args);
+        assert_eq!(ran.code, 2, "{ran:#?}");
+        assert!(ran.err.contains(hint), "{hint}: {ran:#?}");
+    }
+    let doubtful = place.run(&["start", "writr", "x"]).ok();
+    assert_eq!(
+        doubtful.err,
+        "warning: writr is not configured: it would be run as OpenCode agent writr, which OpenCode \
+         does not have; did you mean writer?\n"
+    );
+    assert_eq!(place.run(&["start", "build", "x"]).ok().err, "");
+}
+
+#[test]
 fn a_prompt_behind_dependencies_is_found_or_asked_for() {
     let place = Place::folder();
     for key in ["a", "b"] {

@@ -65,6 +65,22 @@ fn all(context: &Context, agents: &dyn Agents) -> Vec<Check> {
     checks
 }
 
+/// Why a task for this agent would fail, where that can be told without starting anything: nobody
+/// has configured it, and `OpenCode` does not have it.
+pub(in crate::cli) fn doubt(context: &Context, name: &AgentName) -> Option<String> {
+    let config = context.config().ok()?;
+    let agents = wiring::agents(config, &context.places, &context.places.project);
+    let agent = agents.resolve(name);
+    if agent.source != AgentSource::Unlisted || agent.config.driver != DriverKind::Opencode {
+        return None;
+    }
+    let why = origin(&outlook_of(context, name, &agent)).err()?;
+    let near = near(context, &*agents, name);
+    Some(format!(
+        "{name} is not configured: it would be run as {why}{near}"
+    ))
+}
+
 fn outlook_of(context: &Context, name: &AgentName, agent: &ResolvedAgent) -> Outlook {
     let environment = context.child_environment();
     outlook(
