@@ -9,7 +9,7 @@ use api_types::WaitDocument;
 use app::query::Standing;
 use domain::{
     id::TaskId,
-    task::{Task, TaskStatus},
+    task::{Task, TaskKind, TaskStatus},
 };
 
 use crate::{
@@ -178,6 +178,8 @@ impl Rounds {
             .iter()
             .filter_map(|id| self.known.get(id))
             .filter(|standing| standing.status == TaskStatus::Pending)
+            // Nobody starts what an agent outside will take.
+            .filter(|standing| standing.kind == TaskKind::Managed)
             .filter(|standing| !self.told.contains(&standing.task))
             .collect();
         if pending.is_empty() || context.has_daemon() {

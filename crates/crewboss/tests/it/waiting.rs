@@ -22,7 +22,9 @@ fn a_retry_that_nothing_starts_is_named_and_can_be_cancelled() {
     let waited = place.run(&["wait", &id, "--timeout", "1"]);
     assert_eq!(waited.code, 124, "{waited:#?}");
     assert!(
-        waited.err.contains(&format!("{retry}, the retry of {id}")),
+        waited
+            .err
+            .contains(&format!("{retry} [job], the retry of {id}")),
         "{waited:#?}"
     );
     let cancelled = place.run(&["cancel", &id]).ok();
@@ -63,4 +65,15 @@ fn many_are_waited_for_at_once() {
         .collect();
     let ended = place.run(&args);
     assert_eq!((ended.code, ended.out.lines().count()), (1, 20));
+}
+
+#[test]
+fn what_an_agent_outside_will_take_is_not_to_be_started() {
+    let place = Place::folder();
+    place
+        .run(&["start", "anyone", "x", "--external", "--key", "outside"])
+        .ok();
+    let waited = place.run(&["wait", "outside", "--timeout", "1"]);
+    assert_eq!(waited.code, 124);
+    assert!(!waited.err.contains("crewboss run"), "{waited:#?}");
 }
