@@ -6,7 +6,7 @@ use domain::{
     id::{Key, ProjectId, SessionId, TaskId, TaskRef},
     project::Project,
     session::Session,
-    task::{Task, TaskKind, TaskStatus},
+    task::{Task, TaskStatus},
 };
 use serde::{Deserialize, Serialize};
 
@@ -114,10 +114,8 @@ pub enum Query {
 pub struct Standing {
     /// The task, or the retry that stands for it.
     pub task: TaskId,
-    /// The name that the user gave it, or the task that was asked for.
+    /// The name that the user gave it.
     pub key: Option<Key>,
-    /// Who does the work.
-    pub kind: TaskKind,
     /// Where it stands.
     pub status: TaskStatus,
     /// What it tries again.
@@ -350,7 +348,6 @@ fn known(reader: &dyn Reader, id: TaskId) -> Result<Task, Error> {
 
 fn standing(reader: &dyn Reader, id: TaskId, retries: bool) -> Result<Standing, Error> {
     let mut task = known(reader, id)?;
-    let own_key = task.spec.key.clone();
     while let (true, Some(next)) = (retries && task.limits.auto_retry, task.chain.retried_by) {
         task = known(reader, next)?;
     }
@@ -358,8 +355,7 @@ fn standing(reader: &dyn Reader, id: TaskId, retries: bool) -> Result<Standing, 
         task: task.id,
         status: task.status(),
         retry_of: task.chain.retry_of,
-        kind: task.spec.kind,
-        key: task.spec.key.or(own_key),
+        key: task.spec.key,
     })
 }
 

@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 
 use app::query::TaskDetails;
 use domain::{
-    failure::FailureReason,
     gate::{GateResult, GateStatus},
     process::Exit,
-    session::{Outcome, Session, SessionResult, SessionStatus},
+    session::{Outcome, Session, SessionStatus},
     time::Now,
     usage::Usage,
     workspace::ChangeStatus,
@@ -18,8 +17,6 @@ use crate::output::Output;
 
 /// Changed files that are listed; `diff --stat` has all of them.
 const FILES_SHOWN: usize = 20;
-/// The signal that asks a process to end.
-const TERM: i32 = 15;
 
 /// The text of `show`.
 pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &str) -> String {
@@ -146,18 +143,12 @@ fn session_text(out: &Output, text: &mut String, session: &Session) {
 }
 
 /// How the agent's process ended, and who ended it where that was Crewboss.
-fn end_text(session: &Session, outcome: &Outcome, exit: Exit) -> String {
-    let by_us = match (session.status, &outcome.result, exit) {
-        (SessionStatus::Cancelled, _, _) => "ended by Crewboss after a cancel",
-        (SessionStatus::Timeout, _, _) => "ended by Crewboss when its time was up",
-        (_, SessionResult::Completed, Exit::Signal(_)) => {
+fn end_text(session: &Session, exit: Exit) -> String {
+    let by_us = match session.status {
+        SessionStatus::Cancelled => "ended by Crewboss after a cancel",
+        SessionStatus::Timeout => "ended by Crewboss when its time was up",
+        SessionStatus::Completed if matches!(exit, Exit::Signal(_)) => {
             "ended by Crewboss when its work was done"
-        }
-        // Whoever else had sent it would be the reason.
-        (_, SessionResult::Failed { failure }, Exit::Signal(TERM))
-            if failure.reason != FailureReason::ProcessKilled =>
-        {
-            "ended by Crewboss when it had failed"
         }
         _ => return exit_text(exit),
     };
@@ -174,7 +165,7 @@ fn outcome_text(out: &Output, text: &mut String, session: &Session, outcome: &Ou
         }
     };
     line("ended", &outcome.ended_at.to_string());
-    let end = outcome.exit.map(|exit| end_text(session, outcome, exit));
+    let end = outcome.exit.map(|exit| end_text(session, exit));
     line("exit", &end.unwrap_or_default());
     line("branch", outcome.branch.as_deref().unwrap_or_default());
     line(
