@@ -7,6 +7,7 @@ pub mod command;
 pub mod crash_points;
 pub mod error;
 pub mod event;
+pub mod overview;
 pub mod ports;
 pub mod query;
 pub mod reconcile;

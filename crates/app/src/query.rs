@@ -6,12 +6,13 @@ use domain::{
     id::{Key, ProjectId, SessionId, TaskId, TaskRef},
     project::Project,
     session::Session,
-    task::{Task, TaskStatus},
+    task::{Task, TaskKind, TaskStatus},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    overview::{Overview, TaskLine},
     ports::store::{Effect, Reader},
 };
 
@@ -82,6 +83,18 @@ pub enum Query {
         /// At most how many tasks.
         limit: usize,
     },
+    /// What `status` shows, each task on a line.
+    Overview {
+        /// The directory of the project.
+        root: String,
+        /// At most how many tasks of each kind: running, waiting, newest.
+        limit: usize,
+    },
+    /// How many tasks of each status a project has.
+    Counts {
+        /// Which project.
+        project: ProjectId,
+    },
     /// One session.
     Session {
         /// Which.
@@ -100,7 +113,7 @@ pub enum Query {
         /// At most how many.
         limit: usize,
     },
-    /// What may start, what runs, and when to look again.
+    /// What may start, and when to look again.
     Agenda {
         /// Of one project, or of all.
         project: Option<ProjectId>,
@@ -114,8 +127,10 @@ pub enum Query {
 pub struct Standing {
     /// The task, or the retry that stands for it.
     pub task: TaskId,
-    /// The name that the user gave it.
+    /// The name that the user gave it, or the task that was asked for.
     pub key: Option<Key>,
+    /// Who does the work.
+    pub kind: TaskKind,
     /// Where it stands.
     pub status: TaskStatus,
     /// What it tries again.
@@ -189,6 +204,16 @@ pub enum View {
         /// Of the whole project.
         counts: Counts,
     },
+    /// To [`Query::Overview`].
+    Overview {
+        /// What there is, where the directory is a project.
+        overview: Option<Box<Overview>>,
+    },
+    /// To [`Query::Counts`].
+    Counts {
+        /// Of the whole project.
+        counts: Counts,
+    },
     /// To [`Query::Session`].
     Session {
         /// The session.
@@ -206,10 +231,8 @@ pub enum View {
     },
     /// To [`Query::Agenda`].
     Agenda {
-        /// How many may start now.
+        /// How many may start now: none, or at least one.
         ready: usize,
-        /// How many run.
-        running: usize,
         /// Milliseconds until the next becomes due.
         next_due_millis: Option<u64>,
     },
@@ -245,6 +268,12 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
                 .map(|id| standing(reader, *id, *retries))
                 .collect::<Result<_, _>>()?,
         }),
+        Query::Overview { root, limit } => Ok(View::Overview {
+            overview: overview(reader, root, *limit)?.map(Box::new),
+        }),
+        Query::Counts { project } => Ok(View::Counts {
+            counts: reader.counts(*project)?,
+        }),
         Query::Status { project, limit } => status(reader, *project, *limit),
         Query::Session { id } => {
             let session = reader
@@ -262,7 +291,6 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         }),
         Query::Agenda { project, now } => Ok(View::Agenda {
             ready: reader.ready(*project, 1, now)?.len(),
-            running: reader.running(*project)?.len(),
             next_due_millis: reader.next_due_millis(*project, now)?,
         }),
     }
@@ -348,6 +376,7 @@ fn known(reader: &dyn Reader, id: TaskId) -> Result<Task, Error> {
 
 fn standing(reader: &dyn Reader, id: TaskId, retries: bool) -> Result<Standing, Error> {
     let mut task = known(reader, id)?;
+    let own_key = task.spec.key.clone();
     while let (true, Some(next)) = (retries && task.limits.auto_retry, task.chain.retried_by) {
         task = known(reader, next)?;
     }
@@ -355,7 +384,8 @@ fn standing(reader: &dyn Reader, id: TaskId, retries: bool) -> Result<Standing, 
         task: task.id,
         status: task.status(),
         retry_of: task.chain.retry_of,
-        key: task.spec.key,
+        kind: task.spec.kind,
+        key: task.spec.key.or(own_key),
     })
 }
 
@@ -370,7 +400,35 @@ fn details(reader: &dyn Reader, id: TaskId) -> Result<TaskDetails, Error> {
     })
 }
 
+fn overview(reader: &dyn Reader, root: &str, limit: usize) -> Result<Option<Overview>, Error> {
+    let Some(project) = reader.project_at(root)? else {
+        return Ok(None);
+    };
+    let tasks = newest(reader, project.id, limit)?;
+    let lines = tasks
+        .into_iter()
+        .map(|task| Ok(TaskLine::from(&view(reader, task)?)));
+    Ok(Some(Overview {
+        live: reader.live_sessions(Some(project.id))?,
+        tasks: lines.collect::<Result<_, Error>>()?,
+        counts: reader.counts(project.id)?,
+        project,
+    }))
+}
+
 fn status(reader: &dyn Reader, project: ProjectId, limit: usize) -> Result<View, Error> {
+    let tasks = newest(reader, project, limit)?
+        .into_iter()
+        .map(|task| view(reader, task))
+        .collect::<Result<_, _>>()?;
+    Ok(View::Status {
+        tasks,
+        counts: reader.counts(project)?,
+    })
+}
+
+/// Everything that has not ended, and the newest, within a limit for each; oldest first.
+fn newest(reader: &dyn Reader, project: ProjectId, limit: usize) -> Result<Vec<Task>, Error> {
     let filter = |statuses: &[TaskStatus]| TaskFilter {
         project: Some(project),
         statuses: statuses.to_vec(),
@@ -382,12 +440,5 @@ fn status(reader: &dyn Reader, project: ProjectId, limit: usize) -> Result<View,
     tasks.extend(reader.tasks(&filter(&[]), limit)?);
     tasks.sort_by_key(|task| task.id);
     tasks.dedup_by_key(|task| task.id);
-    let tasks = tasks
-        .into_iter()
-        .map(|task| view(reader, task))
-        .collect::<Result<_, _>>()?;
-    Ok(View::Status {
-        tasks,
-        counts: reader.counts(project)?,
-    })
+    Ok(tasks)
 }

@@ -110,13 +110,16 @@ impl Reconciler {
             View::Sessions { sessions } => sessions,
             other => return Err(Error::corrupt(format!("unexpected answer {other:?}"))),
         };
-        let mut findings = Vec::new();
-        for session in &sessions {
-            if let Some(loss) = self.loss(session) {
-                findings.push(self.recover(session, loss));
-            }
-        }
-        Ok(findings)
+        Ok(self.recover_lost(&sessions))
+    }
+
+    /// Recovers those of these sessions that are lost. They have to be what the store just said.
+    pub fn recover_lost(&self, live: &[Session]) -> Vec<Finding> {
+        let lost = live
+            .iter()
+            .filter_map(|session| Some((session, self.loss(session)?)));
+        lost.map(|(session, loss)| self.recover(session, loss))
+            .collect()
     }
 
     fn loss(&self, session: &Session) -> Option<Loss> {

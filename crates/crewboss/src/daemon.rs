@@ -4,6 +4,7 @@
 mod bell;
 mod images;
 mod lock;
+mod memory;
 mod pauses;
 mod scheduler;
 mod server;

@@ -180,16 +180,16 @@ impl Starter {
         Ok(runner)
     }
 
-    /// `runner --project ROOT --session ses_N --fence F`, with the flags that change configuration.
+    /// `runner --session ses_N --fence F --project ROOT`, with the flags that change configuration.
     fn arguments(&self, root: &Path, session: &Session) -> Vec<String> {
         let mut args = vec![
             "runner".to_owned(),
-            "--project".to_owned(),
-            root.display().to_string(),
             "--session".to_owned(),
             session.id.to_string(),
             "--fence".to_owned(),
             session.fence.to_string(),
+            "--project".to_owned(),
+            root.display().to_string(),
         ];
         for flag in &self.flags {
             args.extend(["--config".to_owned(), flag.clone()]);

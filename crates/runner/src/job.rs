@@ -53,7 +53,10 @@ impl Job {
 
 /// The task as it is now.
 pub(crate) fn task_now(store: &dyn Store, id: TaskId) -> Result<Task, Error> {
-    details(store, id).map(|details| details.view.task)
+    match store.read(&Query::TasksOf { ids: vec![id] })? {
+        View::Tasks { mut tasks } if tasks.len() == 1 => Ok(tasks.remove(0)),
+        other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
+    }
 }
 
 fn finished_commit(session: &Session) -> Option<CommitId> {

@@ -360,11 +360,10 @@ impl Crew {
     fn show_counts(&self) -> Result<(), app::error::Error> {
         let mut total = Counts::new();
         for project in self.projects()? {
-            let query = Query::Status {
+            let query = Query::Counts {
                 project: project.id,
-                limit: 1,
             };
-            let View::Status { counts, .. } = self.store.read(&query)? else {
+            let View::Counts { counts } = self.store.read(&query)? else {
                 continue;
             };
             for (status, number) in counts {

@@ -32,13 +32,14 @@ impl Args {
         interrupt
             .on_signals()
             .map_err(|error| Fail::io("the runner cannot listen to signals", &error))?;
-        let session = context.session(self.session)?;
-        let root = PathBuf::from(context.root_of(session.project)?);
+        let root = PathBuf::from(context.places.root()?);
         let deps = wiring::deps(context, processes, root, interrupt)?;
         let exit = runner::run(deps, self.session, self.fence);
-        crate::layout::show_after(context, &session);
-        // Whoever comes next does what is left.
-        drop(context.carried_out());
+        crate::layout::show_after(context, self.session);
+        // A daemon brings the images up to date itself; else whoever comes next does what is left.
+        if !context.has_daemon() {
+            drop(context.carried_out());
+        }
         match exit {
             RunnerExit::Settled(_) | RunnerExit::NotOurs => Ok(Exit::Ok),
             RunnerExit::Lost => Ok(Exit::Conflict),

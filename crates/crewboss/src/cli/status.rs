@@ -3,7 +3,10 @@
 use std::{io::IsTerminal as _, time::Duration};
 
 use api_types::StatusDocument;
-use app::query::{Counts, TaskView};
+use app::{
+    overview::TaskLine,
+    query::{Counts, TaskView},
+};
 use domain::{
     agent::AgentName,
     project::Project,
@@ -66,12 +69,25 @@ fn state(word: &str) -> Result<TaskStatus, String> {
     })
 }
 
-/// What is shown.
-struct Shown {
-    tasks: Vec<TaskView>,
+/// What is shown, whole or each task on a line.
+struct Shown<T> {
+    tasks: Vec<T>,
     counts: Counts,
     /// Whether there are others.
     more: bool,
+}
+
+impl<T> Shown<T> {
+    /// The newest that there are.
+    fn newest(tasks: Vec<T>, counts: Counts, limit: usize) -> Self {
+        let total: u64 = counts.values().sum();
+        let more = tasks.len() >= limit && u64::try_from(tasks.len()).is_ok_and(|n| n < total);
+        Self {
+            tasks,
+            counts,
+            more,
+        }
+    }
 }
 
 impl Wanted {
@@ -79,19 +95,17 @@ impl Wanted {
         self.states.is_empty() && self.agent.is_none() && self.before.is_none()
     }
 
-    fn find(&self, context: &Context, project: &Project) -> Result<Shown, Fail> {
+    fn limit(&self, context: &Context) -> Result<usize, Fail> {
         let default = context.config()?.settings.limits.status_tasks;
-        let limit = usize::try_from(self.limit.unwrap_or(default)).unwrap_or(usize::MAX);
+        Ok(usize::try_from(self.limit.unwrap_or(default)).unwrap_or(usize::MAX))
+    }
+
+    fn find(&self, context: &Context, project: &Project) -> Result<Shown<TaskView>, Fail> {
+        let limit = self.limit(context)?;
         if self.is_all() {
             let (tasks, counts) = context.status(project, limit)?;
             let tasks = crate::layout::dress(context, tasks)?;
-            let total: u64 = counts.values().sum();
-            let more = tasks.len() >= limit && u64::try_from(tasks.len()).is_ok_and(|n| n < total);
-            return Ok(Shown {
-                tasks,
-                counts,
-                more,
-            });
+            return Ok(Shown::newest(tasks, counts, limit));
         }
         let before = self.before.as_deref().map(|name| context.resolve(name));
         let is_wanted = |task: &Task| {
@@ -117,9 +131,9 @@ impl Wanted {
     }
 
     /// How to see what is not shown.
-    fn hint(&self, shown: &Shown) -> Option<String> {
+    fn hint(&self, shown: &Shown<TaskLine>) -> Option<String> {
         let total: u64 = shown.counts.values().sum();
-        let oldest = shown.tasks.first().filter(|_| shown.more)?.task.id;
+        let oldest = shown.tasks.first().filter(|_| shown.more)?.id;
         let number = shown.tasks.len();
         Some(if self.is_all() {
             format!("{number} of {total} shown: --limit N shows more, --state and --agent choose")
@@ -137,13 +151,7 @@ impl Args {
         if self.watch {
             return self.watch(context);
         }
-        let recovered = context.reconcile()?;
-        if recovered > 0 {
-            context
-                .out
-                .line(format_args!("Reconciled {recovered} task(s)"))?;
-        }
-        print(context, &self.wanted)?;
+        look(context, &self.wanted)?;
         Ok(Exit::Ok)
     }
 
@@ -182,6 +190,35 @@ impl Args {
     }
 }
 
+/// Recovers what is lost, then prints.
+fn look(context: &Context, wanted: &Wanted) -> Result<(), Fail> {
+    let is_plain = wanted.is_all() && !context.out.json && context.places.layout.is_none();
+    if !is_plain {
+        tell_recovered(context, context.reconcile()?)?;
+        return print(context, wanted);
+    }
+    // One question is all that most looks take.
+    let limit = wanted.limit(context)?;
+    let Some(overview) = context.overview(limit)? else {
+        return context.out.line("No tasks found");
+    };
+    let recovered = context.recover(&overview.live)?;
+    if recovered > 0 {
+        tell_recovered(context, recovered)?;
+        return print(context, wanted);
+    }
+    let shown = Shown::newest(overview.tasks, overview.counts, limit);
+    print_lines(context, wanted, &shown)
+}
+
+fn tell_recovered(context: &Context, recovered: usize) -> Result<(), Fail> {
+    if recovered == 0 {
+        return Ok(());
+    }
+    let out = &context.out;
+    out.line(format_args!("Reconciled {recovered} task(s)"))
+}
+
 fn print(context: &Context, wanted: &Wanted) -> Result<(), Fail> {
     let out = &context.out;
     let Some(project) = context.known_project()? else {
@@ -193,13 +230,11 @@ fn print(context: &Context, wanted: &Wanted) -> Result<(), Fail> {
         })?;
         return out.line("No tasks found");
     };
-    let shown = wanted.find(context, &project)?;
-    let hint = wanted.hint(&shown);
     let Shown {
         tasks,
         counts,
         more,
-    } = shown;
+    } = wanted.find(context, &project)?;
     if out.json {
         return out.print(&StatusDocument {
             project: Some(project.root),
@@ -208,29 +243,35 @@ fn print(context: &Context, wanted: &Wanted) -> Result<(), Fail> {
             counts: document::counts(&counts),
         });
     }
+    let shown = Shown {
+        tasks: tasks.iter().map(TaskLine::from).collect(),
+        counts,
+        more,
+    };
+    print_lines(context, wanted, &shown)
+}
+
+fn print_lines(context: &Context, wanted: &Wanted, shown: &Shown<TaskLine>) -> Result<(), Fail> {
+    let out = &context.out;
+    let Shown { tasks, counts, .. } = shown;
     if tasks.is_empty() {
         return out.line("No tasks found");
     }
     let now = context.clock()?.now();
     out.line("Task Queue Status\n")?;
-    out.line(task_table::render(out, &tasks, &now))?;
-    if let Some(hint) = hint {
+    out.line(task_table::render(out, tasks, &now))?;
+    if let Some(hint) = wanted.hint(shown) {
         out.line(hint)?;
     }
-    out.line(format_args!(
-        "\n{}",
-        task_table::summary(&tasks, &counts, &now)
-    ))?;
-    tell_of_waiting(
-        context,
-        &project,
-        counts.get(&TaskStatus::Pending).copied().unwrap_or(0),
-    );
+    let summary = task_table::summary(tasks, counts, &now);
+    out.line(format_args!("\n{summary}"))?;
+    let waiting = counts.get(&TaskStatus::Pending).copied().unwrap_or(0);
+    tell_of_waiting(context, waiting);
     Ok(())
 }
 
 /// Nothing starts by itself without a daemon, and the person should know.
-fn tell_of_waiting(context: &Context, _project: &Project, waiting: u64) {
+fn tell_of_waiting(context: &Context, waiting: u64) {
     if waiting > 0 && !context.out.json && std::io::stderr().is_terminal() && !context.has_daemon()
     {
         context.out.say(format_args!(

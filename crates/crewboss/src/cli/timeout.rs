@@ -3,6 +3,7 @@
 use api_types::TimeoutsDocument;
 use app::{
     command::{Command, Output},
+    overview::TaskLine,
     query::TaskView,
 };
 use domain::{
@@ -167,11 +168,9 @@ fn is_timed_out(task: &Task) -> bool {
 fn row(unicode: bool, view: &TaskView, name: String, now: &Now) -> Vec<String> {
     let task = &view.task;
     let limit = u64::from(task.limits.timeout_seconds.unwrap_or_default());
-    let elapsed = task_table::elapsed(view, now);
-    let left = view
-        .session
-        .as_ref()
-        .and_then(|session| task_table::seconds_left(session, now));
+    let short = TaskLine::from(view);
+    let elapsed = task_table::elapsed(&short, now);
+    let left = task_table::seconds_left(&short, now);
     let remaining = match left {
         Some(0) => "OVERDUE".to_owned(),
         Some(left) => duration::text(left),

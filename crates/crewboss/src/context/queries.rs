@@ -1,5 +1,6 @@
 //! Asking the store.
 
+use app::overview::Overview;
 use app::query::{Counts, Query, Standing, TaskDetails, TaskFilter, TaskView, View};
 use domain::{
     id::{SessionId, TaskId, TaskRef},
@@ -114,6 +115,18 @@ impl Context {
         match self.store()?.read(&Query::Session { id })? {
             View::Session { session } => Ok(*session),
             _ => Err(unexpected("session")),
+        }
+    }
+
+    /// What there is, each task on a line; `None` where the project is not registered.
+    pub(crate) fn overview(&self, limit: usize) -> Result<Option<Overview>, Fail> {
+        if !self.has_store()? {
+            return Ok(None);
+        }
+        let root = self.places.root()?.to_owned();
+        match self.store()?.read(&Query::Overview { root, limit })? {
+            View::Overview { overview } => Ok(overview.map(|overview| *overview)),
+            _ => Err(unexpected("overview")),
         }
     }
 

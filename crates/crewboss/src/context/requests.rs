@@ -9,7 +9,7 @@ use app::{
     query::{Query, View},
     reconcile::Finding,
 };
-use domain::project::Project;
+use domain::{project::Project, session::Session};
 
 use super::{Context, unexpected};
 use crate::{
@@ -160,10 +160,15 @@ impl Context {
         let View::Sessions { sessions } = self.store()?.read(&query)? else {
             return Err(unexpected("sessions"));
         };
-        if sessions.is_empty() {
+        self.recover(&sessions)
+    }
+
+    /// Recovers those of these live sessions that are lost; answers how many.
+    pub(crate) fn recover(&self, live: &[Session]) -> Result<usize, Fail> {
+        if live.is_empty() {
             return Ok(0);
         }
-        let findings = wiring::reconciler(self)?.run(Some(project.id))?;
+        let findings = wiring::reconciler(self)?.recover_lost(live);
         let mut recovered = 0;
         for finding in &findings {
             match finding {

@@ -66,8 +66,12 @@ impl Images {
                 .map(|effect| effect.task)
                 .filter(|_| !is_last);
             effects.sort_by_key(|effect| self.failing.values().any(|task| *task == effect.task));
-            for effect in effects {
-                match self.write(tools, &effect)? {
+            let ids = effects.iter().map(|effect| effect.task).collect();
+            let View::Tasks { tasks } = tools.store.read(&Query::TasksOf { ids })? else {
+                break;
+            };
+            for (effect, task) in effects.into_iter().zip(tasks) {
+                match self.write(tools, &task) {
                     Written::Done => done.push(effect),
                     Written::Skipped => {}
                     Written::Failed(warning) => warnings.extend(warning),
@@ -80,20 +84,15 @@ impl Images {
         Ok((done, warnings))
     }
 
-    fn write(&mut self, tools: Tools<'_>, effect: &Effect) -> Result<Written, Error> {
-        let query = Query::Task { id: effect.task };
-        let View::Task { details } = tools.store.read(&query)? else {
-            return Ok(Written::Skipped);
-        };
-        let task = details.view.task;
+    fn write(&mut self, tools: Tools<'_>, task: &Task) -> Written {
         let mut known = tools.projects.iter();
         let Some(project) = known.find(|project| project.id == task.project) else {
-            return Ok(Written::Skipped);
+            return Written::Skipped;
         };
         if self.pauses.left(project.id, tools.now).is_some() {
-            return Ok(Written::Skipped);
+            return Written::Skipped;
         }
-        Ok(match show(tools.folders, Path::new(&project.root), &task) {
+        match show(tools.folders, Path::new(&project.root), task) {
             Ok(()) => {
                 if self.failing.get(&project.id) == Some(&task.id) {
                     self.failing.remove(&project.id);
@@ -106,7 +105,7 @@ impl Images {
                 let is_new = self.pauses.begin(project.id, tools.now);
                 Written::Failed(is_new.then(|| warning(project, task.id, &error)))
             }
-        })
+        }
     }
 }
 

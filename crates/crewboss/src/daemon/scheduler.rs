@@ -196,7 +196,6 @@ impl Scheduler {
             View::Agenda {
                 ready,
                 next_due_millis,
-                ..
             } => Ok((ready, next_due_millis)),
             other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
         }

@@ -15,11 +15,12 @@ use std::{
     time::Duration,
 };
 
-use app::{command::Command, error::Error, ports::store::Store};
+use app::{command::Command, error::Error, ports::store::Store, query::Query};
 use domain::session::SessionCommand;
 
 use super::{
     bell::{Bell, Heard},
+    memory::Memory,
     socket,
     wire::{Answered, Asked, LINE_MAX, PROTOCOL},
 };
@@ -42,6 +43,7 @@ struct Desk {
     store: Arc<dyn Store>,
     bell: Arc<Bell>,
     open: Arc<AtomicUsize>,
+    memory: Arc<Memory>,
 }
 
 impl Server {
@@ -53,6 +55,7 @@ impl Server {
             store,
             bell,
             open: Arc::new(AtomicUsize::new(0)),
+            memory: Arc::default(),
         };
         thread::Builder::new()
             .name("accept".to_owned())
@@ -115,6 +118,15 @@ impl Desk {
             }
             match serde_json::from_slice::<(u32, Asked)>(&line) {
                 Ok((PROTOCOL, Asked::Watch)) => return self.watch(&mut writer),
+                Ok((
+                    PROTOCOL,
+                    Asked::Query {
+                        query: query @ Query::Overview { .. },
+                    },
+                )) => match self.overview(&query) {
+                    Ok(line) => writer.write_all(&line)?,
+                    Err(error) => send(&mut writer, &Answered::Error { error })?,
+                },
                 Ok((PROTOCOL, asked)) => send(&mut writer, &self.answer(asked))?,
                 Ok((other, _)) => {
                     let message = format!(
@@ -126,6 +138,14 @@ impl Desk {
                 Err(error) => send(&mut writer, &refusal(format!("not understood: {error}")))?,
             }
         }
+    }
+
+    fn overview(&self, query: &Query) -> Result<Arc<[u8]>, Error> {
+        self.memory.answer(&*self.store, query, || {
+            let view = Box::new(self.store.read(query)?);
+            let line = line_of(&Answered::View { view });
+            line.map_err(|error| Error::corrupt(format!("an answer that is no JSON: {error}")))
+        })
     }
 
     fn answer(&self, asked: Asked) -> Answered {
@@ -195,7 +215,11 @@ fn refusal(message: String) -> Answered {
 }
 
 fn send(writer: &mut UnixStream, answered: &Answered) -> io::Result<()> {
+    writer.write_all(&line_of(answered)?)
+}
+
+fn line_of(answered: &Answered) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(answered).map_err(io::Error::other)?;
     line.push(b'\n');
-    writer.write_all(&line)
+    Ok(line)
 }

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use app::query::TaskDetails;
+use app::{overview::TaskLine, query::TaskDetails};
 use domain::{
+    failure::FailureReason,
     gate::{GateResult, GateStatus},
     process::Exit,
-    session::{Outcome, Session, SessionStatus},
+    session::{Outcome, Session, SessionResult, SessionStatus},
     time::Now,
     usage::Usage,
     workspace::ChangeStatus,
@@ -17,6 +18,8 @@ use crate::output::Output;
 
 /// Changed files that are listed; `diff --stat` has all of them.
 const FILES_SHOWN: usize = 20;
+/// The signal that asks a process to end.
+const TERM: i32 = 15;
 
 /// The text of `show`.
 pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &str) -> String {
@@ -32,15 +35,17 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
             let _ = writeln!(text, "{label:<13}{value}");
         }
     };
-    let symbol = task_table::symbol(&details.view, now);
+    let short = TaskLine::from(&details.view);
+    let symbol = task_table::symbol(&short, now);
     let status = format!("{} {}", symbol.text(out.unicode), task.status().as_str());
     line("Task", &task.id.to_string());
     line("Key", task.spec.key.as_ref().map_or("", |key| key.as_str()));
     line("Name", &task.spec.name);
     line("Status", &out.paint(symbol.color(), &status));
     let names = task_table::keys(&details.dependencies);
-    line("Info", &task_table::info(&details.view, &names, now));
-    line("Ran", &ran(details, now));
+    line("Info", &task_table::info(&short, &names, now));
+    let ran = task_table::elapsed(&short, now).map(duration::text);
+    line("Ran", &ran.unwrap_or_default());
     line("Agent", task.spec.agent.as_str());
     line("Priority", &task.spec.priority.value().to_string());
     line("Owner", &task.spec.owner);
@@ -83,13 +88,6 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     }
     let _ = write!(text, "\nPrompt:\n{}", task.spec.prompt);
     text
-}
-
-/// How long its newest attempt took.
-fn ran(details: &TaskDetails, now: &Now) -> String {
-    task_table::elapsed(&details.view, now)
-        .map(duration::text)
-        .unwrap_or_default()
 }
 
 fn retries(details: &TaskDetails) -> String {
@@ -143,12 +141,18 @@ fn session_text(out: &Output, text: &mut String, session: &Session) {
 }
 
 /// How the agent's process ended, and who ended it where that was Crewboss.
-fn end_text(session: &Session, exit: Exit) -> String {
-    let by_us = match session.status {
-        SessionStatus::Cancelled => "ended by Crewboss after a cancel",
-        SessionStatus::Timeout => "ended by Crewboss when its time was up",
-        SessionStatus::Completed if matches!(exit, Exit::Signal(_)) => {
+fn end_text(session: &Session, outcome: &Outcome, exit: Exit) -> String {
+    let by_us = match (session.status, &outcome.result, exit) {
+        (SessionStatus::Cancelled, _, _) => "ended by Crewboss after a cancel",
+        (SessionStatus::Timeout, _, _) => "ended by Crewboss when its time was up",
+        (_, SessionResult::Completed, Exit::Signal(_)) => {
             "ended by Crewboss when its work was done"
+        }
+        // Whoever else had sent it would be the reason.
+        (_, SessionResult::Failed { failure }, Exit::Signal(TERM))
+            if failure.reason != FailureReason::ProcessKilled =>
+        {
+            "ended by Crewboss when it had failed"
         }
         _ => return exit_text(exit),
     };
@@ -165,7 +169,7 @@ fn outcome_text(out: &Output, text: &mut String, session: &Session, outcome: &Ou
         }
     };
     line("ended", &outcome.ended_at.to_string());
-    let end = outcome.exit.map(|exit| end_text(session, exit));
+    let end = outcome.exit.map(|exit| end_text(session, outcome, exit));
     line("exit", &end.unwrap_or_default());
     line("branch", outcome.branch.as_deref().unwrap_or_default());
     line(

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use app::query::{Counts, TaskView};
+use app::{
+    overview::{SessionLine, TaskLine},
+    query::Counts,
+};
 use domain::{
     failure::FailureReason,
     id::{Key, TaskId},
-    session::{Session, SessionStatus},
-    task::{Task, TaskState, TaskStatus},
+    session::SessionStatus,
+    task::{Task, TaskStatus},
     time::Now,
 };
 
@@ -22,7 +25,7 @@ const INFO_CHARS: usize = 60;
 const SUFFIX_MIN: usize = 4;
 
 /// The table, without its summary.
-pub(crate) fn render(out: &Output, tasks: &[TaskView], now: &Now) -> String {
+pub(crate) fn render(out: &Output, tasks: &[TaskLine], now: &Now) -> String {
     let header = [
         "ID",
         "Agent",
@@ -32,12 +35,15 @@ pub(crate) fn render(out: &Output, tasks: &[TaskView], now: &Now) -> String {
         "Retry",
         "Error/Info",
     ];
-    let names = names(out, tasks.iter().map(|view| view.task.id));
-    let keys = keys(tasks.iter().map(|view| &view.task));
+    let names = names(out, tasks.iter().map(|task| task.id));
+    let keyed = tasks
+        .iter()
+        .filter_map(|task| Some((task.id, task.key.as_ref()?)));
+    let keys = keyed.collect();
     let rows: Vec<Vec<String>> = tasks
         .iter()
         .zip(names)
-        .map(|(view, name)| row(out, view, &name, &keys, now))
+        .map(|(task, name)| row(out, task, &name, &keys, now))
         .collect();
     table::render(out, &header, &rows)
 }
@@ -73,49 +79,45 @@ pub(crate) fn names(out: &Output, ids: impl Iterator<Item = TaskId>) -> Vec<Stri
         .collect()
 }
 
-fn row(out: &Output, view: &TaskView, name: &str, keys: &Keys<'_>, now: &Now) -> Vec<String> {
-    let task = &view.task;
-    let symbol = symbol(view, now);
-    let prefix = if task.chain.retry_count > 0 {
+fn row(out: &Output, task: &TaskLine, name: &str, keys: &Keys<'_>, now: &Now) -> Vec<String> {
+    let symbol = symbol(task, now);
+    let prefix = if task.retry_count > 0 {
         format!("{} ", Symbol::Retry.text(out.unicode))
     } else {
         String::new()
     };
-    let status = format!("{} {}", symbol.text(out.unicode), task.status().as_str());
+    let status = format!("{} {}", symbol.text(out.unicode), task.status.as_str());
     vec![
-        format!("{prefix}{}", with_key(name, task.spec.key.as_ref())),
-        task.spec.agent.to_string(),
+        format!("{prefix}{}", with_key(name, task.key.as_ref())),
+        task.agent.to_string(),
         out.paint(symbol.color(), &status),
-        cut(&task.spec.prompt, PROMPT_CHARS),
-        time(out, view, now),
-        format!("{}/{}", task.chain.retry_count, task.limits.retries_max),
-        cut(&info(view, keys, now), INFO_CHARS),
+        cut(&task.prompt, PROMPT_CHARS),
+        time(out, task, now),
+        format!("{}/{}", task.retry_count, task.retries_max),
+        cut(&info(task, keys, now), INFO_CHARS),
     ]
 }
 
 /// The sign of a task's state, derived states included.
-pub(crate) fn symbol(view: &TaskView, now: &Now) -> Symbol {
-    let task = &view.task;
-    match task.status() {
-        TaskStatus::Pending if !view.blocked_by.is_empty() => Symbol::Blocked,
-        TaskStatus::Pending if due_in(task, now) > 0 && task.chain.retry_count > 0 => {
-            Symbol::RetryDue
-        }
-        TaskStatus::Running if is_near_timeout(view, now) => Symbol::NearTimeout,
+pub(crate) fn symbol(task: &TaskLine, now: &Now) -> Symbol {
+    match task.status {
+        TaskStatus::Pending if !task.blocked_by.is_empty() => Symbol::Blocked,
+        TaskStatus::Pending if due_in(task, now) > 0 && task.retry_count > 0 => Symbol::RetryDue,
+        TaskStatus::Running if is_near_timeout(task, now) => Symbol::NearTimeout,
         status => Symbol::of(status),
     }
 }
 
-fn due_in(task: &Task, now: &Now) -> u64 {
+fn due_in(task: &TaskLine, now: &Now) -> u64 {
     task.not_before
         .as_ref()
         .map_or(0, |due| due.millis_left(now).div_ceil(1_000))
 }
 
 /// Seconds that the agent has been, or was, at work.
-pub(crate) fn elapsed(view: &TaskView, now: &Now) -> Option<u64> {
-    let session = view.session.as_ref()?;
-    if let (None, Some(process)) = (&session.outcome, &session.process)
+pub(crate) fn elapsed(task: &TaskLine, now: &Now) -> Option<u64> {
+    let session = task.session.as_ref()?;
+    if let Some(process) = &session.process
         && process.boot == now.moment.boot
     {
         // However the wall clock was set meanwhile.
@@ -124,91 +126,80 @@ pub(crate) fn elapsed(view: &TaskView, now: &Now) -> Option<u64> {
         return Some(now.moment.millis.saturating_sub(since_boot) / 1_000);
     }
     let started = session.started_at?;
-    let end = session
-        .outcome
-        .as_ref()
-        .map_or(now.wall, |outcome| outcome.ended_at);
+    let end = session.ended_at.unwrap_or(now.wall);
     u64::try_from(end.as_millis() - started.as_millis())
         .ok()
         .map(|millis| millis / 1_000)
 }
 
 /// Seconds left of a running task's time, where it is limited.
-pub(crate) fn seconds_left(session: &Session, now: &Now) -> Option<u64> {
-    (session.status == SessionStatus::Running).then(|| {
-        session
-            .deadline
-            .as_ref()
-            .map(|due| due.millis_left(now) / 1_000)
-    })?
+pub(crate) fn seconds_left(task: &TaskLine, now: &Now) -> Option<u64> {
+    let running = |session: &&SessionLine| session.status == SessionStatus::Running;
+    let session = task.session.as_ref().filter(running)?;
+    Some(session.deadline.as_ref()?.millis_left(now) / 1_000)
 }
 
 /// Whether the warning before the deadline is due.
-pub(crate) fn is_near_timeout(view: &TaskView, now: &Now) -> bool {
-    let left = view
-        .session
-        .as_ref()
-        .and_then(|session| seconds_left(session, now));
-    left.is_some_and(|left| left <= u64::from(view.task.limits.timeout_warning_seconds))
+pub(crate) fn is_near_timeout(task: &TaskLine, now: &Now) -> bool {
+    seconds_left(task, now).is_some_and(|left| left <= u64::from(task.timeout_warning_seconds))
 }
 
-fn time(out: &Output, view: &TaskView, now: &Now) -> String {
-    let task = &view.task;
-    if task
-        .failure()
-        .is_some_and(|failure| failure.reason == FailureReason::Timeout)
-    {
+fn is_timed_out(task: &TaskLine) -> bool {
+    let failure = task.failure.as_ref();
+    failure.is_some_and(|failure| failure.reason == FailureReason::Timeout)
+}
+
+fn time(out: &Output, task: &TaskLine, now: &Now) -> String {
+    if is_timed_out(task) {
         return format!("{} timeout", Symbol::Running.text(out.unicode));
     }
-    let since = match &task.state {
-        TaskState::Running { since, .. } => since,
-        TaskState::Pending => return "-".to_owned(),
-        TaskState::Completed { .. } | TaskState::Failed { .. } | TaskState::Cancelled { .. } => {
-            return elapsed(view, now).map_or_else(|| "-".to_owned(), duration::text);
-        }
+    let waited = task
+        .since
+        .map(|since| now.wall.as_millis() - since.as_millis())
+        .map(|millis| u64::try_from(millis).unwrap_or(0) / 1_000);
+    let took = match task.status {
+        TaskStatus::Pending => None,
+        _ => elapsed(task, now).or(waited).map(duration::text),
     };
-    let waited = u64::try_from(now.wall.as_millis() - since.as_millis()).unwrap_or(0) / 1_000;
-    let elapsed = duration::text(elapsed(view, now).unwrap_or(waited));
-    match task.limits.timeout_seconds {
-        Some(limit) => format!("{elapsed} / {}", duration::text(u64::from(limit))),
-        None => elapsed,
+    match (took, task.timeout_seconds) {
+        (None, _) => "-".to_owned(),
+        (Some(took), Some(limit)) if task.status == TaskStatus::Running => {
+            format!("{took} / {}", duration::text(u64::from(limit)))
+        }
+        (Some(took), _) => took,
     }
 }
 
 /// What else there is to say: why it waits, what it does, why it failed.
-pub(crate) fn info(view: &TaskView, keys: &Keys<'_>, now: &Now) -> String {
-    let task = &view.task;
-    match &task.state {
-        TaskState::Pending => waiting_for(view, keys, now),
-        TaskState::Running { .. } => match &view.session {
-            Some(session) if session.stop.is_some() => "stopping".to_owned(),
+pub(crate) fn info(task: &TaskLine, keys: &Keys<'_>, now: &Now) -> String {
+    let session = task.session.as_ref();
+    match task.status {
+        TaskStatus::Pending => waiting_for(task, keys, now),
+        TaskStatus::Running => match session {
+            Some(session) if session.stopping => "stopping".to_owned(),
             Some(session) if session.status != SessionStatus::Running => {
                 session.status.as_str().to_owned()
             }
             Some(_) | None => String::new(),
         },
-        TaskState::Failed { failure, .. } => match task.chain.retried_by {
-            Some(next) => format!("{} (retried by {next})", failure.message),
-            None => failure.message.clone(),
+        TaskStatus::Failed => {
+            let message = task.failure.as_ref().map(|failure| &failure.message);
+            let message = message.map_or("", String::as_str);
+            match task.retried_by {
+                Some(next) => format!("{message} (retried by {next})"),
+                None => message.to_owned(),
+            }
+        }
+        TaskStatus::Completed => match session.map_or(0, |session| session.files_changed) {
+            0 => String::new(),
+            files => super::count(files, "file") + " changed",
         },
-        TaskState::Completed { .. } => view
-            .session
-            .as_ref()
-            .and_then(|session| session.outcome.as_ref())
-            .map_or_else(String::new, changes),
-        TaskState::Cancelled { .. } => String::new(),
+        TaskStatus::Cancelled => String::new(),
     }
 }
 
-fn changes(outcome: &domain::session::Outcome) -> String {
-    match outcome.changes.len() {
-        0 => String::new(),
-        files => super::count(files, "file") + " changed",
-    }
-}
-
-fn waiting_for(view: &TaskView, keys: &Keys<'_>, now: &Now) -> String {
-    let failed = view
+fn waiting_for(task: &TaskLine, keys: &Keys<'_>, now: &Now) -> String {
+    let failed = task
         .blocked_by
         .iter()
         .find(|(_, status)| status.is_terminal());
@@ -216,41 +207,33 @@ fn waiting_for(view: &TaskView, keys: &Keys<'_>, now: &Now) -> String {
         let dependency = with_key(dependency, keys.get(dependency).copied());
         return format!("Dependency {dependency} {}", status.as_str());
     }
-    if !view.blocked_by.is_empty() {
-        return format!("deps: {}", view.blocked_by.len());
+    if !task.blocked_by.is_empty() {
+        return format!("deps: {}", task.blocked_by.len());
     }
-    match due_in(&view.task, now) {
+    match due_in(task, now) {
         0 => String::new(),
-        left if view.task.chain.retry_count > 0 => format!("retry in {}", duration::text(left)),
+        left if task.retry_count > 0 => format!("retry in {}", duration::text(left)),
         left => format!("starts in {}", duration::text(left)),
     }
 }
 
 /// The line below the table.
-pub(crate) fn summary(tasks: &[TaskView], counts: &Counts, now: &Now) -> String {
+pub(crate) fn summary(tasks: &[TaskLine], counts: &Counts, now: &Now) -> String {
     let number = |status| counts.get(&status).copied().unwrap_or(0);
     let total: u64 = counts.values().sum();
-    let shown = |wanted: TaskStatus, holds: &dyn Fn(&TaskView) -> bool| {
-        tasks
-            .iter()
-            .filter(|view| view.task.status() == wanted && holds(view))
-            .count()
+    let shown = |wanted: TaskStatus, holds: &dyn Fn(&TaskLine) -> bool| {
+        let held = |task: &&TaskLine| task.status == wanted && holds(task);
+        tasks.iter().filter(held).count()
     };
-    let limited = shown(TaskStatus::Running, &|view| {
-        view.task.limits.timeout_seconds.is_some()
-    });
-    let near = shown(TaskStatus::Running, &|view| is_near_timeout(view, now));
+    let limited = shown(TaskStatus::Running, &|task| task.timeout_seconds.is_some());
+    let near = shown(TaskStatus::Running, &|task| is_near_timeout(task, now));
     let running = match (limited, near) {
         (0, _) => String::new(),
         (limited, 0) => format!(" ({limited} with timeouts)"),
         (limited, near) => format!(" ({limited} with timeouts, {near} nearing timeout)"),
     };
-    let auto = shown(TaskStatus::Failed, &|view| view.task.limits.auto_retry);
-    let timed_out = shown(TaskStatus::Failed, &|view| {
-        view.task
-            .failure()
-            .is_some_and(|failure| failure.reason == FailureReason::Timeout)
-    });
+    let auto = shown(TaskStatus::Failed, &|task| task.auto_retry);
+    let timed_out = shown(TaskStatus::Failed, &is_timed_out);
     let failed = match (auto, timed_out) {
         (0, 0) => String::new(),
         (auto, timed_out) => format!(" ({auto} with auto-retry enabled, {timed_out} timed out)"),

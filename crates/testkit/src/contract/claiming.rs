@@ -161,7 +161,6 @@ pub fn nothing_starts_before_its_time(make: Make) {
             Ok(View::Agenda {
                 ready,
                 next_due_millis,
-                ..
             }) => (ready, next_due_millis),
             other => panic!("{other:?}"),
         }
