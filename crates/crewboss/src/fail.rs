@@ -232,9 +232,15 @@ impl From<app::ports::workspaces::WorkspaceError> for Fail {
             W::Damaged { .. } | W::OutputTooLong { .. } | W::Git { .. } => Exit::Failed,
         };
         let message = error.to_string();
-        match StdError::source(&error) {
+        let fail = match StdError::source(&error) {
             Some(cause) => Self::caused(exit, message, cause),
             None => Self::new(exit, message),
+        };
+        match &error {
+            W::MergeConflict { branch, .. } => fail.hint(format!(
+                "nothing was changed; `git merge {branch}` lets you resolve it"
+            )),
+            _ => fail,
         }
     }
 }

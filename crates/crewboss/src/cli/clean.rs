@@ -148,7 +148,9 @@ fn report(context: &Context, word: &str, deleted: &[TaskId]) -> Result<(), Fail>
         [] => Ok(()),
         [one] => context.out.line(format_args!("Cleaned up 1 task: {one}")),
         many => {
-            let is_filter = matches!(word, "completed" | "failed" | "cancelled" | "all");
+            // The layout's own words are `5 all tasks`.
+            let is_all = word == "all" && context.places.layout.is_some();
+            let is_filter = is_all || matches!(word, "completed" | "failed" | "cancelled");
             let kind = if is_filter {
                 format!("{word} ")
             } else {

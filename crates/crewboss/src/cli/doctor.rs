@@ -11,7 +11,7 @@ use std::{
 
 use api_types::{CheckVerdict, DoctorCheck, DoctorDocument};
 use app::ports::processes::Containment;
-use domain::agent::AgentName;
+use domain::{agent::AgentName, workspace::WorkspaceMode};
 
 use crate::{
     context::Context,
@@ -203,6 +203,13 @@ fn git(context: &Context) -> Check {
     };
     let mode = context.workspaces().default_mode(&context.places.project);
     match mode {
+        Ok(WorkspaceMode::Folder) => good(
+            "git",
+            format!(
+                "{version}; this is no repository, so each task works in a folder of its own, which \
+                 `crewboss show` names"
+            ),
+        ),
         Ok(mode) => good(
             "git",
             format!("{version}; tasks of this project work in: {mode}"),

@@ -114,6 +114,10 @@ pub(super) fn wait_for(context: &Context, ids: &[TaskId], watch: Watch) -> Outco
             ));
         }
         if interrupt.pause(LOOK) {
+            context.out.say(format_args!(
+                "{} not ended, and going on without this; `crewboss wait` waits again",
+                count(rounds.open.len(), "task")
+            ));
             return Ok(Exit::Interrupted);
         }
     }

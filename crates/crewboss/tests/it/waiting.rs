@@ -1,5 +1,9 @@
 //! What `wait` and `cancel` make of tasks that nothing starts.
 
+use std::time::Duration;
+
+use testkit::poll::poll_until;
+
 use crate::place::Place;
 
 #[test]
@@ -42,6 +46,31 @@ fn a_retry_that_nothing_starts_is_named_and_can_be_cancelled() {
     let again = place.run(&["cancel", &id]);
     assert_eq!(again.code, 4, "{again:#?}");
     assert!(again.err.contains("already failed"), "{again:#?}");
+}
+
+#[test]
+fn whoever_stops_waiting_is_told_that_it_goes_on() {
+    let place = Place::folder();
+    let id = place.start(&["sleeper", "x"]);
+    place.run(&["run"]).ok();
+    place.until_at_work(&id);
+    let waiting = place.command(["--debug", "wait", &id]).spawn().unwrap();
+    let listens = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", waiting.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        u64::from_str_radix(caught.unwrap().trim(), 16).unwrap() & 0b10 != 0
+    };
+    assert!(poll_until(Duration::from_mins(1), listens));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(waiting.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("1 task not ended, and going on without this"),
+        "{said}"
+    );
+    assert_eq!(place.status_of(&id), "running");
 }
 
 #[test]
