@@ -84,7 +84,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     wait_for_quiet(options.patience);
     let machine = machine::describe(&shell::target());
     let may_judge = machine::load() <= machine::load_max();
-    let rows = measure(&tools, options)?;
+    let rows = measure(&tools, options);
+    stage::clear();
+    let rows = rows?;
     if options.json {
         println!("{:#}", report::document(&machine, &rows, may_judge));
     } else {

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -31,7 +32,8 @@ command = "/bin/sh"
 args = ["-c", "exec sleep 600"]
 "#;
 
-/// See the module. Removed when dropped.
+/// See the module. It stays until [`clear`]: a file system looks for a while at every file that
+/// was removed, which would be measured with the cases that follow.
 #[derive(Debug)]
 pub(crate) struct Stage {
     folder: PathBuf,
@@ -40,12 +42,9 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(name: &str, program: &Path) -> Result<Self> {
-        let folder = shell::target()
-            .join("bench")
-            .join(format!("{name}-{}", std::process::id()));
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = stages().join(format!("{name}-{number}"));
         for name in ["project/.crewboss", "home"] {
             fs::create_dir_all(folder.join(name))?;
         }
@@ -119,10 +118,15 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.folder));
-    }
+/// The stages of this process.
+fn stages() -> PathBuf {
+    let own = format!("stages-{}", std::process::id());
+    shell::target().join("bench").join(own)
+}
+
+/// Removes every stage of this process, after the last measurement.
+pub(crate) fn clear() {
+    drop(fs::remove_dir_all(stages()));
 }
 
 /// A program that says nothing and hears nothing, with little around it.
