@@ -41,7 +41,7 @@ pub enum Error {
         what: String,
     },
     /// The caller speaks under a fence that is void.
-    #[error("{session} has lost its fence: it must stop and change nothing more")]
+    #[error("{session} no longer holds its task: it must stop and change nothing more")]
     FenceLost {
         /// The session that spoke.
         session: String,

@@ -92,12 +92,12 @@ enum Loss {
 impl Loss {
     fn describe(self) -> &'static str {
         match self {
-            Self::Launcher => "whoever claimed it ended before its runner began",
+            Self::Launcher => "the command that started it ended before its runner began",
             Self::Runner => "its runner ended without an outcome",
-            Self::Lease => "its lease was not renewed in time",
+            Self::Lease => "it gave no sign of life in time",
             Self::OutOfSight => {
-                "held in another pid namespace: its lease was not renewed in time, but only there \
-                 can be seen whether its runner lives"
+                "held in another pid namespace: it gave no sign of life in time, but only there can \
+                 be seen whether its runner lives"
             }
         }
     }
