@@ -265,8 +265,10 @@ impl LayoutFolders {
         Ok(bytes.as_deref().map(Index::read).unwrap_or_default())
     }
 
-    /// How the index differs from the files.
+    /// How the index differs from the files, while nobody of us writes.
     pub fn verify_index(&self, root: &Path) -> Result<Drift, FolderError> {
+        let base = Dir::root(root)?.made(self.layout.base())?;
+        let _lock = shown_folder(&base)?.lock()?;
         Ok(self.index(root)?.drift(&self.live_index(root)?))
     }
 
