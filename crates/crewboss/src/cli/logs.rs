@@ -114,6 +114,13 @@ impl Reading {
         })
     }
 
+    /// The session as it is by now: at first it had no workspace.
+    fn knows(&mut self, session: &Session) {
+        if let (Some(words), Some(workspace)) = (&mut self.words, &session.workspace) {
+            words.works_in(&workspace.path);
+        }
+    }
+
     /// Prints what was added.
     fn print(&mut self, context: &Context) -> Result<(), Fail> {
         let mut held = VecDeque::new();
@@ -260,6 +267,8 @@ pub(super) fn follow(
                     before.finish(context)?;
                 }
                 open = Some(Reading::open(context, session, record, last)?);
+            } else if let Some(reading) = &mut open {
+                reading.knows(&session);
             }
         }
         if let Some(reading) = &mut open {

@@ -68,6 +68,13 @@ impl Transcript {
         }
     }
 
+    /// Where the agent works, once that is known.
+    pub(crate) fn works_in(&mut self, workspace: &Path) {
+        if self.workspace.as_deref() != Some(workspace) {
+            self.workspace = Some(workspace.to_owned());
+        }
+    }
+
     /// The text of the lines that are whole by now.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> String {
         self.partial.extend_from_slice(bytes);

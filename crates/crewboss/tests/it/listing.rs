@@ -193,6 +193,8 @@ fn whoever_is_wrong_is_told_what_to_type() {
         "warning: writr is not configured: it would be run as OpenCode agent writr, which OpenCode \
          does not have; did you mean writer?\n"
     );
+    let near = place.run(&["start", "opencod", "x"]).ok().err;
+    assert!(near.contains("did you mean opencode?"), "{near}");
     assert_eq!(place.run(&["start", "build", "x"]).ok().err, "");
 }
 

@@ -5,10 +5,11 @@ use testkit::fake_agents::script;
 use crate::place::Place;
 
 const EVENTS: &str = r#"cat >/dev/null
-cat <<'END'
+sed "s#PWD#$PWD#" <<'END'
 {"type":"step_start","sessionID":"ses_x","part":{}}
 {"type":"text","sessionID":"ses_x","part":{"text":"I begin \u001b]0;title\u0007now."}}
 {"type":"tool_use","sessionID":"ses_x","part":{"tool":"bash","callID":"1","state":{"status":"completed","input":{"command":"echo x > x.txt"},"output":"done","metadata":{}}}}
+{"type":"tool_use","sessionID":"ses_x","part":{"tool":"read","callID":"2","state":{"status":"completed","input":{"filePath":"PWD/notes.txt"},"output":"a","metadata":{}}}}
 {"type":"step_finish","sessionID":"ses_x","part":{"reason":"stop","cost":0.25,"tokens":{"input":7,"output":3,"reasoning":0,"cache":{"read":0,"write":0}}}}
 END
 echo x > x.txt
@@ -34,6 +35,7 @@ fn a_protocol_is_put_in_words_and_kept_in_bytes() {
     for line in [
         "I begin \\u{1b}]0;title\\u{7}now.",
         "✓ bash echo x > x.txt: done",
+        "✓ read notes.txt: a",
         "spoken on the side",
         "1 step: 10 tokens (7 in, 3 out, 0 reasoning, 0 cached), $0.2500",
     ] {

@@ -186,6 +186,7 @@ fn near(context: &Context, agents: &dyn Agents, name: &AgentName) -> String {
             .into_iter()
             .map(|(name, _)| name.to_string()),
     );
+    names.push(OPENCODE.to_owned());
     nearest(name.as_str(), names.iter().map(String::as_str))
         .map(|near| format!("; did you mean {near}?"))
         .unwrap_or_default()
