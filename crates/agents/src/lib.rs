@@ -16,7 +16,7 @@ mod template;
 pub use assets::{CODER_AGENT, opencode_commands};
 pub use command::CommandDriver;
 pub use layout::{layout_command, read_agent_config};
-pub use opencode::{AgentOrigin, OpencodeDriver, Outlook, known_agents, outlook};
+pub use opencode::{AgentOrigin, OpencodeDriver, Outlook, is_known_agent, known_agents, outlook};
 pub use registry::{Registry, Unlisted};
 
 /// The longest prefix of a text that has at most `max` bytes and ends between characters.

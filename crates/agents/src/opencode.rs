@@ -30,7 +30,7 @@ use crate::{
     prompt, providers,
 };
 
-pub use self::outlook::{AgentOrigin, Outlook, known_agents, outlook};
+pub use self::outlook::{AgentOrigin, Outlook, is_known_agent, known_agents, outlook};
 
 /// The program, where configuration names none.
 const PROGRAM: &str = "opencode";

@@ -133,6 +133,28 @@ fn origin(name: &str, configuration: &Configuration, folders: &[PathBuf]) -> Age
     }
 }
 
+/// Whether anybody has an agent of this name, by as few looks at the disk as that takes.
+#[must_use]
+pub fn is_known_agent(name: &str, environment: &[(String, String)], project: &Path) -> bool {
+    if name == CODER || definition::is_built_in(name) {
+        return true;
+    }
+    let user = first_look(&AgentConfig::opencode(), environment, true);
+    let places = Places::of(&user);
+    let mut folders = vec![project.join(".opencode")];
+    folders.extend(places.config_dir.clone());
+    folders.extend(places.dot_folder.clone());
+    folders.extend(places.global());
+    if definition::file(name, &folders).is_some() {
+        return true;
+    }
+    let mut configuration = Configuration::read(&places, project, &[]);
+    if let Some(text) = user.get("OPENCODE_CONFIG_CONTENT") {
+        drop(configuration.add(text));
+    }
+    configuration.agent(name).is_some()
+}
+
 /// The agents that a project and its user have defined, and those that are always there, for
 /// whoever has misspelt one.
 #[must_use]
@@ -191,7 +213,9 @@ mod tests {
         assert_eq!(model("reviewer"), "p/small");
         assert_eq!(model("opencode"), "p/large");
         let known = known_agents(&[], dir.path());
+        assert!(!is_known_agent("reviewr", &[], dir.path()));
         for name in ["build", "coder", "lead", "reviewer"] {
+            assert!(is_known_agent(name, &[], dir.path()), "{name}");
             assert!(known.iter().any(|known| known == name), "{known:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! What tasks of an agent would be run by.
 
-use agents::{AgentOrigin, Outlook, known_agents, outlook};
+use agents::{AgentOrigin, Outlook, is_known_agent, known_agents, outlook};
 use app::ports::agents::{AgentSource, Agents, ResolvedAgent};
 use domain::agent::{AgentName, DriverKind};
 
@@ -71,7 +71,13 @@ pub(in crate::cli) fn doubt(context: &Context, name: &AgentName) -> Option<Strin
     let config = context.config().ok()?;
     let agents = wiring::agents(config, &context.places, &context.places.project);
     let agent = agents.resolve(name);
-    if agent.source != AgentSource::Unlisted || agent.config.driver != DriverKind::Opencode {
+    let wanted = agent.config.agent.as_deref()?;
+    let environment = context.child_environment();
+    let is_opencode = agent.config.driver == DriverKind::Opencode;
+    if agent.source != AgentSource::Unlisted
+        || !is_opencode
+        || is_known_agent(wanted, &environment, &context.places.project)
+    {
         return None;
     }
     let why = origin(&outlook_of(context, name, &agent)).err()?;
