@@ -151,6 +151,11 @@ pub(crate) fn shown_folder(base: &Dir) -> Result<Dir, FolderError> {
     base.made_private(places::HOME)?.made_private(places::SHOWN)
 }
 
+fn is_begun(shown: &Dir, id: TaskId, bytes: &[u8]) -> bool {
+    let begun = shown.read(&places::next_copy(id), FILE_BYTES_MAX);
+    begun.is_ok_and(|begun| begun.as_deref() == Some(bytes))
+}
+
 fn look(layout: Layout, tasks: &Dir, shown: &Dir, id: TaskId, inbox: &mut Inbox) {
     let name = places::task_file(id);
     let read = |folder: &Dir| folder.read(&name, FILE_BYTES_MAX);
@@ -161,6 +166,8 @@ fn look(layout: Layout, tasks: &Dir, shown: &Dir, id: TaskId, inbox: &mut Inbox)
     let problem = match read(tasks) {
         Ok(None) => return,
         Ok(Some(bytes)) if copy.as_ref() == Some(&bytes) => return,
+        // A write of ours that was cut off: the next one puts the copy right.
+        Ok(Some(bytes)) if is_begun(shown, id, &bytes) => return,
         Ok(Some(bytes)) => match read_document(layout, id, &bytes) {
             Ok((after, warnings)) => {
                 let named = warnings

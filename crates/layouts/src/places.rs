@@ -22,6 +22,11 @@ pub(crate) fn task_file(id: TaskId) -> String {
     format!("{id}.json")
 }
 
+/// Beside a copy: what is about to be written, so that a write that was cut off is known as ours.
+pub(crate) fn next_copy(id: TaskId) -> String {
+    format!("{id}.json.next")
+}
+
 pub(crate) fn plan_file(id: TaskId) -> String {
     format!("{id}_plan.md")
 }

@@ -145,7 +145,12 @@ impl LayoutFolders {
             .read(&name, FILE_BYTES_MAX)
             .unwrap_or(Some(vec![]));
         if !overrule && copy.is_some() && current.is_some() && current != copy {
-            return Ok(Shown::Contested);
+            let begun = desk
+                .shown
+                .read(&places::next_copy(task.id), FILE_BYTES_MAX)?;
+            if current != begun {
+                return Ok(Shown::Contested);
+            }
         }
         if task.archived_at.is_some() {
             archive::put_away(&desk.base, task.id)?;
@@ -201,12 +206,15 @@ impl LayoutFolders {
         let bytes = document.render(self.layout);
         let is_same = current == Some(bytes.as_slice());
         plan_of(&desk.base, document)?;
+        let next = places::next_copy(document.id);
         if !is_same {
+            desk.shown.replace(&next, &bytes, None)?;
             desk.tasks.replace(&name, &bytes, None)?;
         }
         let stamp = desk.tasks.stamp(&name);
         if !is_same || copy != Some(bytes.as_slice()) || desk.shown.stamp(&name) != stamp {
             desk.shown.replace(&name, &bytes, stamp)?;
+            desk.shown.remove(&next)?;
         }
         Ok(!is_same)
     }
@@ -233,6 +241,7 @@ impl LayoutFolders {
         sentinels::clear(&desk.tasks, id, false);
         archive::remove(&desk.base, id)?;
         desk.shown.remove(&name)?;
+        desk.shown.remove(&places::next_copy(id))?;
         desk.waiting.remove(&id.to_string())?;
         desk.reindex(|index| index.remove(id))
     }

@@ -435,3 +435,28 @@ fn links_lead_nowhere() {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "safe");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_write_that_was_cut_off_is_our_own() {
+    let world = World::new();
+    let waiting = task(1);
+    world.show(&waiting);
+    let [file, copy] = ["tasks", "shown"].map(|folder| match folder {
+        "shown" => world.path(&format!(".crewboss/shown/{}.json", waiting.id)),
+        _ => world.path(&format!("tasks/{}.json", waiting.id)),
+    });
+    let old = fs::read(&copy).unwrap();
+    world.show(&ended(waiting.clone(), Some("first")));
+    let new = fs::read(&file).unwrap();
+    // As after a death between the file and its copy.
+    fs::write(&copy, old).unwrap();
+    fs::write(copy.with_extension("json.next"), &new).unwrap();
+    assert!(world.inbox().is_empty());
+    let again = ended(waiting, Some("second"));
+    assert_eq!(world.show(&again), Shown::Updated);
+    assert_eq!(world.json(again.id)["errorMessage"], "second");
+    assert!(!copy.with_extension("json.next").exists());
+    // Without that note it would be somebody else's.
+    fs::write(&copy, new).unwrap();
+    assert!(!world.inbox().is_empty());
+}
