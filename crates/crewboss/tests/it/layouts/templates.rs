@@ -12,7 +12,7 @@ in_both![
     templates_that_cannot_be_used,
 ];
 
-fn list(queue: &Queue, name: &str, more: serde_json::Value) {
+fn list(queue: &Queue, name: &str, more: &serde_json::Value) {
     let mut entry = serde_json::json!({ "command": "printf", "args": ["[%s]\\n", "{prompt}"] });
     for (key, value) in more.as_object().unwrap() {
         entry[key] = value.clone();
@@ -32,7 +32,7 @@ fn a_file_knows_five_variables(queue: &Queue) {
     list(
         queue,
         "five",
-        serde_json::json!({ "promptTemplateFile": "five.txt" }),
+        &serde_json::json!({ "promptTemplateFile": "five.txt" }),
     );
     let id = queue.launch(&["five", "say {taskId} }{"]);
     let [plan, log] = ["plans", "logs"].map(|folder| queue.path(folder));
@@ -49,7 +49,7 @@ fn a_file_wins_over_an_inline_template(queue: &Queue) {
     let both = serde_json::json!({
         "promptTemplateFile": "file.txt", "promptTemplate": "from the entry",
     });
-    list(queue, "both", both);
+    list(queue, "both", &both);
     let id = queue.launch(&["both", "x"]);
     until_logged(queue, &id, "[from the file]\n");
 }
@@ -68,7 +68,7 @@ fn templates_that_cannot_be_used(queue: &Queue) {
         list(
             queue,
             name,
-            serde_json::json!({ "promptTemplateFile": file }),
+            &serde_json::json!({ "promptTemplateFile": file }),
         );
         let id = queue.launch(&[name, "go"]);
         let base = queue.base;
