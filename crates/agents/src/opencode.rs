@@ -11,21 +11,25 @@ mod failure;
 mod outlook;
 mod overlay;
 mod places;
+mod takeover;
 mod view;
 
 use std::{fs, path::PathBuf};
 
-use app::ports::agents::{AgentCommand, AgentRequest, Conversation, Driver, OutputParser};
+use app::ports::agents::{AgentCommand, AgentRequest, Driver, OutputParser};
 use domain::{
     agent::{AgentConfig, Isolation, PermissionMode, PromptBy},
     failure::{Failure, FailureReason},
 };
 use serde_json::Value;
 
-use self::{config::Configuration, definition::Definition, events::Events, places::Places};
+use self::{
+    config::Configuration, definition::Definition, events::Events, places::Places,
+    takeover::take_over,
+};
 use crate::{
     assets::{CODER, CODER_AGENT},
-    command::{add_own, arguments, directory, write_private},
+    command::{add_own, arguments, directory},
     environment::Environment,
     prompt, providers,
 };
@@ -52,17 +56,29 @@ impl Driver for OpencodeDriver {
             return Err(Failure::new(FailureReason::MissingConfig, message));
         }
         let prompt = prompt::of(request);
+        let mut forgotten = None;
+        let mut begun;
+        let mut request = request;
+        if let Some(earlier) = &request.continues
+            && let Err(why) = take_over(earlier, &request.session_dir, &directory(request))
+        {
+            let id = &earlier.id;
+            forgotten = Some(format!(
+                "the conversation {id} does not go on, a new one was begun: {why}"
+            ));
+            begun = request.clone();
+            begun.continues = None;
+            request = &begun;
+        }
         let session = Session::of(request)?;
         session.make_views()?;
-        if let Some(conversation) = &request.continues {
-            take_over(conversation, request)?;
-        }
         let args = session.args(request)?;
         let secrets = session.secrets();
         let warnings = prompt
             .warnings
             .into_iter()
             .chain(session.warnings())
+            .chain(forgotten)
             .collect();
         Ok(AgentCommand {
             program: request
@@ -408,28 +424,4 @@ fn first_look(config: &AgentConfig, all: &[(String, String)], is_shared: bool) -
         environment.set(name, value);
     }
     environment
-}
-
-/// Copies the database of an earlier session, whose agent no longer runs.
-fn take_over(earlier: &Conversation, request: &AgentRequest) -> Result<(), Failure> {
-    let Some(folder) = earlier
-        .session_dir
-        .as_ref()
-        .filter(|dir| **dir != request.session_dir)
-    else {
-        return Ok(());
-    };
-    for suffix in ["", "-wal"] {
-        let name = format!("{DATABASE}{suffix}");
-        match fs::read(folder.join(&name)) {
-            Ok(bytes) => write_private(&request.session_dir.join(&name), &bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !suffix.is_empty() => {}
-            Err(error) => {
-                let message = format!("the conversation {} cannot be continued", earlier.id);
-                return Err(Failure::new(FailureReason::WorkspaceFailed, message)
-                    .with_details(error.to_string()));
-            }
-        }
-    }
-    Ok(())
 }

@@ -76,6 +76,7 @@ pub(crate) fn task() -> Task {
             workspace: Some(WorkspaceMode::InPlace),
             gates: vec![],
             require_diff: false,
+            continues: None,
             kind: TaskKind::External,
             mode: TaskMode::Collaborative,
         },

@@ -8,7 +8,7 @@ use domain::{
     gate::GateResult,
     id::{Key, SessionId, TaskId},
     session::SessionStatus,
-    task::{Priority, Task, TaskKind, TaskMode, TaskStatus},
+    task::{Continuation, Priority, Task, TaskKind, TaskMode, TaskStatus},
     time::Timestamp,
     usage::Usage,
     workspace::WorkspaceMode,
@@ -65,6 +65,9 @@ pub struct TaskDocument {
     pub retried_by: Option<TaskId>,
     /// The first task of the chain.
     pub chain_root: TaskId,
+    /// What it goes on from, rather than from the target branch: a session, and the commit that
+    /// holds its work.
+    pub continues: Option<Continuation>,
     /// Why it failed: `reason` is one of a closed list, `message` one line, `details` the rest.
     pub failure: Option<Failure>,
     /// Not to be started before.
@@ -182,6 +185,7 @@ impl From<&Task> for TaskDocument {
             retry_of: chain.retry_of,
             retried_by: chain.retried_by,
             chain_root: chain.root,
+            continues: spec.continues.clone(),
             failure: task.failure().cloned(),
             not_before: task.not_before.as_ref().map(|due| due.wall),
             created_at: task.created_at,

@@ -90,6 +90,10 @@ pub struct NewTask {
     pub gates: Vec<GateSpec>,
     /// Whether ending without a diff is a failure.
     pub require_diff: bool,
+    /// The task whose newest session it goes on from, as a person means it: an id, the end of one
+    /// or a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
     /// Who does the work.
     pub kind: TaskKind,
     /// How many agents an external task may hold.
@@ -245,6 +249,10 @@ pub enum Command {
         retries_max: Option<u32>,
         /// Whether the new task is tried again by itself; as before where `None`.
         auto_retry: Option<bool>,
+        /// Whether the new task goes on from what the failed one left, rather than from the
+        /// beginning.
+        #[serde(default)]
+        continues: bool,
     },
     /// Change how long a task may take; a running one at once.
     SetTimeout {
@@ -412,7 +420,8 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             retries_max,
             auto_retry,
-        } => verbs::retry_task(change, *task, *retries_max, *auto_retry),
+            continues,
+        } => verbs::retry_task(change, *task, *retries_max, *auto_retry, *continues),
         Command::SetTimeout {
             task,
             extend_seconds,

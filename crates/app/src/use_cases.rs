@@ -3,6 +3,7 @@
 mod archive_tasks;
 mod change;
 mod claim;
+mod continuation;
 mod create_task;
 mod delete_tasks;
 mod external;
@@ -15,6 +16,8 @@ mod timeout;
 
 pub(crate) use archive_tasks::archive_tasks;
 pub(crate) use change::Change;
+use continuation::continuation;
+
 pub(crate) use claim::{ClaimTerms, claim_next, claim_task};
 pub(crate) use create_task::create_task;
 pub(crate) use delete_tasks::delete_tasks;

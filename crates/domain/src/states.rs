@@ -233,6 +233,7 @@ fn task_in(state: TaskState) -> Task {
             workspace: None,
             gates: vec![],
             require_diff: false,
+            continues: None,
             kind: TaskKind::Managed,
             mode: TaskMode::Exclusive,
         },

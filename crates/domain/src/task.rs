@@ -12,7 +12,7 @@ use crate::{
     rejection::Rejected,
     retry::Backoff,
     time::{Due, Now, Timestamp},
-    workspace::WorkspaceMode,
+    workspace::{CommitId, WorkspaceMode},
 };
 
 /// 1 to 10, higher is more important.
@@ -89,6 +89,16 @@ pub enum TaskMode {
     Collaborative,
 }
 
+/// What a task goes on from, instead of the project's target branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continuation {
+    /// The session whose work it takes, and whose conversation where the agent can go on with it.
+    pub session: SessionId,
+    /// The commit that holds that work; `None` where it left none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
+}
+
 /// What was asked for. It never changes once the task exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,6 +135,9 @@ pub struct TaskSpec {
     /// Whether ending without a diff is a failure.
     #[serde(default)]
     pub require_diff: bool,
+    /// What it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continuation>,
     /// Who does the work.
     #[serde(default)]
     pub kind: TaskKind,

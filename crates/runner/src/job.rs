@@ -1,12 +1,19 @@
 //! What there is to do: the session's task, and what it builds on.
 
+use std::path::Path;
+
 use app::{
     error::Error,
-    ports::{store::Store, workspaces::Dependency},
+    ports::{
+        agents::Conversation,
+        folders::{Folders, SessionPlace},
+        store::Store,
+        workspaces::Dependency,
+    },
     query::{Query, TaskDetails, View},
 };
 use domain::{
-    id::TaskId,
+    id::{SessionId, TaskId},
     session::{Session, SessionStatus},
     task::Task,
     workspace::CommitId,
@@ -18,19 +25,35 @@ pub(crate) struct Job {
     pub(crate) task: Task,
     /// The base that an earlier session of the task started from.
     pub(crate) base: Option<CommitId>,
+    /// The commit that it goes on from.
+    pub(crate) continue_from: Option<CommitId>,
+    /// The conversation that it goes on with.
+    pub(crate) conversation: Option<Conversation>,
     depends_on: Vec<TaskId>,
 }
 
 impl Job {
-    pub(crate) fn read(store: &dyn Store, task: TaskId) -> Result<Self, Error> {
+    pub(crate) fn read(
+        store: &dyn Store,
+        folders: &dyn Folders,
+        root: &Path,
+        task: TaskId,
+    ) -> Result<Self, Error> {
         let details = details(store, task)?;
         let base = details
             .sessions
             .iter()
             .filter_map(|session| session.workspace.as_ref()?.base.clone())
             .next_back();
+        let continues = details.view.task.spec.continues.as_ref();
+        let conversation = match continues {
+            Some(continues) => conversation(store, folders, root, continues.session)?,
+            None => None,
+        };
         Ok(Self {
             base,
+            continue_from: continues.and_then(|continues| continues.commit.clone()),
+            conversation,
             depends_on: details.dependencies.iter().map(|task| task.id).collect(),
             task: details.view.task,
         })
@@ -49,6 +72,28 @@ impl Job {
         }
         Ok(found)
     }
+}
+
+/// The agent's own conversation of an earlier session, where it had one.
+fn conversation(
+    store: &dyn Store,
+    folders: &dyn Folders,
+    root: &Path,
+    session: SessionId,
+) -> Result<Option<Conversation>, Error> {
+    let View::Session { session } = store.read(&Query::Session { id: session })? else {
+        return Err(Error::corrupt("another answer than was asked for"));
+    };
+    let place = SessionPlace {
+        root: root.to_owned(),
+        task: session.task,
+        session: session.id,
+    };
+    let id = session.outcome.and_then(|outcome| outcome.agent_session);
+    Ok(id.map(|id| Conversation {
+        id,
+        session_dir: folders.private_folder(&place).ok(),
+    }))
 }
 
 /// The task as it is now.

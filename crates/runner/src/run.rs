@@ -128,7 +128,8 @@ fn carry(mut deps: Deps, id: SessionId, fence: u64) -> RunnerExit {
     let run_directory = &deps.config.run_directory;
     let control = Control::start(run_directory, id, board.clone(), keeper.handle());
 
-    let job = match Job::read(&*deps.store, session.task) {
+    let root = &deps.config.project_root;
+    let job = match Job::read(&*deps.store, &*deps.folders, root, session.task) {
         Ok(job) => job,
         Err(error) => return RunnerExit::Unreachable(error.to_string()),
     };

@@ -178,7 +178,7 @@ impl Work<'_> {
             mode,
             target: config.target.clone(),
             base: self.job.base.clone(),
-            continue_from: None,
+            continue_from: self.job.continue_from.clone(),
             dependencies,
         };
         let workspace = workspaces.prepare(&request).map_err(|error| {
@@ -284,7 +284,7 @@ impl Work<'_> {
             plan_file,
             log_file: self.output.log_path(),
             environment: self.deps.config.environment.clone(),
-            continues: None,
+            continues: self.job.conversation.clone(),
         })
     }
 

@@ -287,6 +287,7 @@ mod tests {
                 workspace: None,
                 gates: vec![],
                 require_diff: false,
+                continues: None,
                 kind: TaskKind::Managed,
                 mode: TaskMode::Exclusive,
             },

@@ -75,6 +75,7 @@ macro_rules! store_contract {
             ending::a_lease_is_renewed,
             retrying::only_failed_tasks_are_retried_once_each,
             retrying::retries_have_a_limit,
+            retrying::work_is_gone_on_from,
             retrying::auto_retry_makes_exactly_one_successor,
             external::one_agent_holds_an_exclusive_task,
             external::several_agents_hold_a_collaborative_task,

@@ -364,22 +364,54 @@ fn full_isolation_hides_the_user() {
 }
 
 #[test]
-fn a_conversation_is_taken_over_with_its_database() {
+fn a_conversation_is_taken_over_and_moved() {
     let place = Place::new();
-    place.write("earlier/opencode.db", "db");
+    place.write("earlier/none", "");
+    let database = |name: &str| rusqlite::Connection::open(place.path(name)).unwrap();
+    let earlier = database("earlier/opencode.db");
+    earlier
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; CREATE TABLE session (id TEXT, directory TEXT);
+             INSERT INTO session VALUES ('ses_abc', '/gone'), ('ses_sub', '/gone'), ('ses_o', '/o')",
+        )
+        .unwrap();
     let mut request = place.request("build", named("build"), "go on");
-    let session_dir = Some(place.path("earlier"));
-    request.continues = Some(Conversation {
-        id: "ses_abc".to_owned(),
-        session_dir,
-    });
-    let command = prepare(&request);
+    let mut from = |folder: &str| {
+        request.continues = Some(Conversation {
+            id: "ses_abc".to_owned(),
+            session_dir: Some(place.path(folder)),
+        });
+        prepare(&request)
+    };
+    let command = from("earlier");
     assert!(command.args.join(" ").contains("--session ses_abc"));
-    assert_eq!(place.read("session/opencode.db"), "db");
-    let session_dir = Some(place.path("gone"));
-    request.continues = Some(Conversation {
-        id: "ses_abc".to_owned(),
-        session_dir,
-    });
-    assert!(OpencodeDriver.prepare(&request).is_err());
+    assert_eq!(command.warnings, Vec::<String>::new());
+    let moved: Vec<String> = database("session/opencode.db")
+        .prepare("SELECT directory FROM session ORDER BY id")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let here = command.directory.display().to_string();
+    assert_eq!(moved, [here.clone(), "/o".to_owned(), here]);
+
+    // Where it cannot be had the agent begins a new one, and that is said.
+    place.write("broken/opencode.db", "no database");
+    let other = database("earlier/other.db");
+    other
+        .execute_batch("CREATE TABLE session (id TEXT)")
+        .unwrap();
+    std::fs::create_dir_all(place.path("changed")).unwrap();
+    std::fs::rename(
+        place.path("earlier/other.db"),
+        place.path("changed/opencode.db"),
+    )
+    .unwrap();
+    for folder in ["gone", "broken", "changed"] {
+        let command = from(folder);
+        assert!(!command.args.contains(&"--session".to_owned()), "{folder}");
+        assert!(command.warnings[0].contains("ses_abc"), "{folder}");
+        assert!(!place.path("session/opencode.db").exists(), "{folder}");
+    }
 }

@@ -5,7 +5,7 @@ use domain::{
     task::{Chain, Task, TaskSpec, TaskState, TaskStatus},
 };
 
-use super::Change;
+use super::{Change, continuation};
 use crate::{
     command::{NewTask, Output, QueueLimits},
     error::Error,
@@ -35,6 +35,13 @@ pub(crate) fn create_task(
     let queue_over = check_queue(change, project, queue)?;
     let key = new_key(change, project, new.key.as_deref())?;
     let depends_on = chain_roots(change, project, &new.depends_on)?;
+    let continues = match &new.continues {
+        Some(name) => {
+            let earlier = resolve(&*change.tx(), project, name)?;
+            Some(continuation(change, earlier)?)
+        }
+        None => None,
+    };
 
     let number = change.tx().next_number(IdKind::Task)?;
     let id = TaskId::from_number(number).ok_or_else(|| Error::corrupt("ids are used up"))?;
@@ -55,6 +62,7 @@ pub(crate) fn create_task(
             workspace: new.workspace,
             gates: new.gates.clone(),
             require_diff: new.require_diff,
+            continues,
             kind: new.kind,
             mode: new.mode,
         },

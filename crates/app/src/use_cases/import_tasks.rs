@@ -244,6 +244,7 @@ impl Import<'_, '_> {
                 workspace: None,
                 gates: vec![],
                 require_diff: false,
+                continues: None,
                 kind: TaskKind::Managed,
                 mode: TaskMode::Exclusive,
             },

@@ -3,10 +3,10 @@
 use domain::{
     id::TaskId,
     retry::Backoff,
-    task::{Limits, Task, TaskCommand},
+    task::{Continuation, Limits, Task, TaskCommand},
 };
 
-use super::Change;
+use super::{Change, continuation};
 use crate::{command::Output, error::Error, ports::store::IdKind};
 
 /// Makes the next task of a chain.
@@ -15,6 +15,7 @@ pub(crate) fn retry_task(
     id: TaskId,
     retries_max: Option<u32>,
     auto_retry: Option<bool>,
+    continues: bool,
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
     let limits = Limits {
@@ -22,7 +23,8 @@ pub(crate) fn retry_task(
         auto_retry: auto_retry.unwrap_or(task.limits.auto_retry),
         ..task.limits.clone()
     };
-    let next = create_successor(change, task, limits, None)?;
+    let continues = continues.then(|| continuation(change, id)).transpose()?;
+    let next = create_successor(change, task, limits, None, continues)?;
     Ok(Output::Task {
         task: Box::new(next),
         queue_over: None,
@@ -35,10 +37,15 @@ pub(super) fn create_successor(
     task: Task,
     limits: Limits,
     wait: Option<&Backoff>,
+    continues: Option<Continuation>,
 ) -> Result<Task, Error> {
     let number = change.tx().next_number(IdKind::Task)?;
     let id = TaskId::from_number(number).ok_or_else(|| Error::corrupt("ids are used up"))?;
-    let next = task.successor(id, limits, wait, &change.now());
+    let mut next = task.successor(id, limits, wait, &change.now());
+    // Without a wish of its own it begins where the failed one began.
+    if continues.is_some() {
+        next.spec.continues = continues;
+    }
     let retries_max = next.limits.retries_max;
     change.change_task(
         task,

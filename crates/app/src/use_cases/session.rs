@@ -139,7 +139,7 @@ pub(super) fn auto_retry(
             .is_some_and(|failure| failure.reason.is_retryable());
     if asked && worth_it {
         let limits = task.limits.clone();
-        create_successor(change, task, limits, Some(&recovery.backoff))?;
+        create_successor(change, task, limits, Some(&recovery.backoff), None)?;
     }
     Ok(())
 }

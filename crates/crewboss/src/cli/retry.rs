@@ -24,6 +24,10 @@ pub(crate) struct Args {
     /// Try again by itself after further failures
     #[arg(long)]
     auto: bool,
+    /// Go on from what the failed attempt left, its conversation too where the agent can, rather
+    /// than from the beginning
+    #[arg(long = "continue")]
+    continues: bool,
     /// Start the new task at once
     #[arg(long)]
     run: bool,
@@ -54,6 +58,7 @@ impl Args {
             task: id,
             retries_max,
             auto_retry,
+            continues: self.continues,
         };
         let Output::Task { task, .. } = context.change(command)? else {
             return Err(unexpected("retry"));

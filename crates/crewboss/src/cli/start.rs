@@ -60,6 +60,9 @@ pub(crate) struct Args {
     /// or a text that can be none
     #[arg(long, value_name = "ID", num_args = 1..)]
     depends_on: Vec<String>,
+    /// Go on from what this task left: its work, and its conversation where the agent can
+    #[arg(long = "continue", value_name = "ID")]
+    continues: Option<String>,
     /// A short title
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -232,6 +235,7 @@ impl Args {
             workspace,
             gates: self.gates()?,
             require_diff: self.require_diff || settings.run.require_diff,
+            continues: self.continues.clone(),
             kind: if self.external {
                 TaskKind::External
             } else {

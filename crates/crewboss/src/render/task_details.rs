@@ -48,6 +48,9 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     line("Ran", &ran.unwrap_or_default());
     line("Agent", task.spec.agent.as_str());
     line("Priority", &task.spec.priority.value().to_string());
+    let continues = task.spec.continues.as_ref();
+    let continues = continues.map(|earlier| earlier.session.to_string());
+    line("Goes on", &continues.unwrap_or_default());
     line("Owner", &task.spec.owner);
     line("Labels", &task.spec.labels.join(", "));
     for (key, value) in &task.spec.metadata {

@@ -19,6 +19,11 @@ driver = "command"
 command = "sh"
 args = ["-c", "echo working; printf '%s\n' \"$1\" >result.txt", "sh", "{prompt}"]
 
+[agents.line]
+driver = "command"
+command = "sh"
+args = ["-c", "{prompt}"]
+
 [agents.sleeper]
 driver = "command"
 command = "sh"

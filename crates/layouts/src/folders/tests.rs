@@ -175,6 +175,7 @@ fn task(number: u64) -> Task {
         id,
         project: "prj_1".parse().unwrap(),
         spec: TaskSpec {
+            continues: None,
             agent: "coder".parse().unwrap(),
             prompt: "Say \"hi\"\nand go".to_owned(),
             name: "Say hi".to_owned(),

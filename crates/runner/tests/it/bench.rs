@@ -330,6 +330,7 @@ fn new_task() -> NewTask {
         workspace: None,
         gates: vec![],
         require_diff: false,
+        continues: None,
         kind: TaskKind::Managed,
         mode: TaskMode::Exclusive,
         limits: Limits::default(),

@@ -167,6 +167,7 @@ impl Known {
                 task: self.task(n)?,
                 retries_max: None,
                 auto_retry: None,
+                continues: false,
             },
             Step::Delete(n) => Command::DeleteTasks {
                 tasks: vec![self.task(n)?],

@@ -7,13 +7,14 @@ use app::{
     query::{Query, View},
 };
 use domain::{
+    id::TaskId,
     session::{SessionResult, StopReason},
     task::{Limits, TaskStatus},
 };
 
 use super::{
     Make,
-    world::{World, failed, work},
+    world::{World, failed, task_of, work},
 };
 
 /// A retry is a new task, linked both ways; nothing else is tried again, and nothing twice.
@@ -43,6 +44,42 @@ pub fn only_failed_tasks_are_retried_once_each(make: Make) {
     let given_up = world.create(work("y"));
     world.stop(given_up.id, StopReason::Cancel).expect("ended");
     assert!(refused(given_up.id), "cancelled");
+}
+
+/// A retry that continues goes on from the newest attempt; one that does not begins where that
+/// began. A task may go on from any other that has been worked on and is not at the moment.
+pub fn work_is_gone_on_from(make: Make) {
+    let world = World::new(make);
+    let first = world.create(work("x"));
+    let after = |name: TaskId| NewTask {
+        continues: Some(name.to_string()),
+        ..work("more")
+    };
+    let refused = |name| matches!(world.try_create(after(name)), Err(Error::Rejected(_)));
+    assert!(refused(first.id), "nobody has worked on it");
+    world.work_off(failed());
+    let tried = world.details(first.id).sessions.remove(0);
+    let again = world.run(Command::RetryTask {
+        task: first.id,
+        retries_max: None,
+        auto_retry: None,
+        continues: true,
+    });
+    let again = task_of(again.expect("a retry"));
+    let from = again.spec.continues.clone().expect("it goes on");
+    assert_eq!((from.session, &from.commit), (tried.id, &None));
+    let (claimed, _) = world.claim().expect("ready");
+    assert!(refused(again.id), "somebody works on it");
+    world.finish(&claimed, failed()).expect("it ends");
+    let third = world.retry(again.id, None).expect("a retry");
+    assert_eq!(
+        third.spec.continues,
+        Some(from),
+        "from where that one began"
+    );
+    let more = world.create(after(again.id));
+    let from = more.spec.continues.expect("it goes on");
+    assert_eq!(from.session, claimed.id);
 }
 
 /// The chain's limit holds, and may be raised with the retry.
@@ -99,6 +136,7 @@ pub fn auto_retry_makes_exactly_one_successor(make: Make) {
             task: failed.id,
             retries_max: None,
             auto_retry: None,
+            continues: false,
         });
         assert!(matches!(twice, Err(Error::Rejected(_))), "{twice:?}");
         world.clock.advance(delay);

@@ -74,6 +74,7 @@ pub fn work(prompt: &str) -> NewTask {
         workspace: None,
         gates: vec![],
         require_diff: false,
+        continues: None,
         kind: TaskKind::Managed,
         mode: TaskMode::Exclusive,
         limits: Limits::default(),
@@ -337,6 +338,7 @@ impl World {
             task: id,
             retries_max,
             auto_retry: None,
+            continues: false,
         })
         .map(task_of)
     }
