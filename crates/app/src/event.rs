@@ -9,7 +9,12 @@
 //!
 //! Both chains start from 32 zero bytes.
 
-use domain::{id::ProjectId, time::Timestamp};
+use std::{fmt, str::FromStr};
+
+use domain::{
+    id::{InvalidId, ProjectId, SessionId, TaskId},
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +22,9 @@ use crate::command::Meta;
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
+
+/// The version of the form in which contents are written today.
+pub const VERSION: u32 = 1;
 
 /// What both chains start from.
 pub const GENESIS: Hash = [0; 32];
@@ -53,6 +61,35 @@ pub struct Stream {
     /// The number of its id.
     #[serde(with = "number_as_text")]
     pub id: u64,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = match self.kind {
+            StreamKind::Project => ProjectId::PREFIX,
+            StreamKind::Task => TaskId::PREFIX,
+            StreamKind::Session => SessionId::PREFIX,
+        };
+        write!(f, "{prefix}_{}", self.id)
+    }
+}
+
+/// A stream goes by the id of its aggregate: `prj_…`, `task_…`, `ses_…`.
+impl FromStr for Stream {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (kind, id) = match text.split_once('_') {
+            Some((ProjectId::PREFIX, _)) => {
+                (StreamKind::Project, text.parse::<ProjectId>()?.number())
+            }
+            Some((SessionId::PREFIX, _)) => {
+                (StreamKind::Session, text.parse::<SessionId>()?.number())
+            }
+            _ => (StreamKind::Task, text.parse::<TaskId>()?.number()),
+        };
+        Ok(Self { kind, id })
+    }
 }
 
 /// Who did it.
@@ -107,6 +144,17 @@ pub struct NewEvent {
     pub fence: Option<u64>,
     /// Its content as JSON.
     pub payload: Vec<u8>,
+}
+
+/// The content of `audit.key_rotated`: heads are signed by another key from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRotated {
+    /// The id of the key that signed until now.
+    pub retired: String,
+    /// The id of the key that signs from now on.
+    pub current: String,
+    /// Its public half, in hexadecimal digits.
+    pub public_key: String,
 }
 
 /// Everything about an event but its content. Its JSON is stored and hashed as it is.
@@ -184,7 +232,7 @@ pub fn compose(heads: &Heads, event: NewEvent, meta: &Meta, at: Timestamp) -> En
         stream: event.stream,
         seq: heads.seq + 1,
         kind: event.kind.to_owned(),
-        v: 1,
+        v: VERSION,
         at,
         actor: meta.actor.clone(),
         door: meta.door,
@@ -200,7 +248,7 @@ pub fn compose(heads: &Heads, event: NewEvent, meta: &Meta, at: Timestamp) -> En
 #[must_use]
 pub fn seal(heads: &Heads, stream: Stream, header: Vec<u8>, payload: Vec<u8>) -> Entry {
     let (position, seq) = (heads.position + 1, heads.seq + 1);
-    let stream_hash = stream_hash(&heads.stream, &header, &payload);
+    let stream_hash = stream_hash(&heads.stream, &header, &payload_hash(&payload));
     let global_hash = global_hash(&heads.global, position, stream, seq, &stream_hash);
     Entry {
         position,
@@ -213,8 +261,15 @@ pub fn seal(heads: &Heads, stream: Stream, header: Vec<u8>, payload: Vec<u8>) ->
     }
 }
 
-fn stream_hash(previous: &Hash, header: &[u8], payload: &[u8]) -> Hash {
-    let payload_hash: Hash = Sha256::digest(payload).into();
+/// The hash that stands for a content.
+#[must_use]
+pub fn payload_hash(payload: &[u8]) -> Hash {
+    Sha256::digest(payload).into()
+}
+
+/// The next hash of a stream's chain.
+#[must_use]
+pub fn stream_hash(previous: &Hash, header: &[u8], payload_hash: &Hash) -> Hash {
     Sha256::new()
         .chain_update(previous)
         .chain_update(payload_hash)
@@ -223,7 +278,9 @@ fn stream_hash(previous: &Hash, header: &[u8], payload: &[u8]) -> Hash {
         .into()
 }
 
-fn global_hash(previous: &Hash, position: u64, stream: Stream, seq: u64, entry: &Hash) -> Hash {
+/// The next hash of the log's chain; `entry` is the entry's stream hash.
+#[must_use]
+pub fn global_hash(previous: &Hash, position: u64, stream: Stream, seq: u64, entry: &Hash) -> Hash {
     Sha256::new()
         .chain_update(previous)
         .chain_update(position.to_be_bytes())

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod audit;
 pub mod command;
 pub mod crash_points;
 pub mod error;
