@@ -16,7 +16,7 @@ use crate::{
 const COLUMNS: &str =
     "position, stream_kind, stream_id, seq, header, payload, stream_hash, global_hash";
 
-fn kind_code(kind: StreamKind) -> i64 {
+pub(crate) fn kind_code(kind: StreamKind) -> i64 {
     match kind {
         StreamKind::Project => 0,
         StreamKind::Task => 1,
@@ -24,7 +24,7 @@ fn kind_code(kind: StreamKind) -> i64 {
     }
 }
 
-fn kind_of(code: i64) -> rusqlite::Result<StreamKind> {
+pub(crate) fn kind_of(code: i64) -> rusqlite::Result<StreamKind> {
     match code {
         0 => Ok(StreamKind::Project),
         1 => Ok(StreamKind::Task),

@@ -10,6 +10,7 @@ mod dependencies;
 mod events;
 mod failure;
 mod groups;
+mod log;
 mod pages;
 mod ready;
 mod row;
@@ -22,4 +23,5 @@ mod ticket;
 mod transaction;
 mod writer;
 
+pub use log::SqliteLog;
 pub use store::SqliteStore;
