@@ -4,6 +4,7 @@ mod crash;
 mod file;
 mod processes;
 mod subject;
+mod tampering;
 
 mod direct {
     testkit::store_contract!(crate::subject::direct);
