@@ -8,6 +8,7 @@ pub mod command;
 pub mod crash_points;
 pub mod error;
 pub mod event;
+pub mod history;
 pub mod overview;
 pub mod ports;
 pub mod query;

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod clock;
 pub mod folders;
 pub mod gates;
+pub mod journal;
 pub mod processes;
 pub mod runners;
 pub mod store;

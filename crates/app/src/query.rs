@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    history::{self, EventRecord},
     overview::{Overview, TaskLine},
     ports::store::{Effect, Reader},
 };
@@ -105,6 +106,15 @@ pub enum Query {
         /// Of one project, or of all.
         project: Option<ProjectId>,
     },
+    /// What happened to a task and to its sessions, in the order of the log.
+    TaskEvents {
+        /// Which task.
+        task: TaskId,
+        /// Behind this position only.
+        after: u64,
+        /// At most how many.
+        limit: usize,
+    },
     /// Effects that are still owed, in the order of their tasks.
     Effects {
         /// Only those of tasks behind this one.
@@ -112,6 +122,11 @@ pub enum Query {
         after: Option<TaskId>,
         /// At most how many.
         limit: usize,
+    },
+    /// Whether the log goes on behind a position.
+    LogBehind {
+        /// The position.
+        position: u64,
     },
     /// What may start, and when to look again.
     Agenda {
@@ -224,10 +239,20 @@ pub enum View {
         /// Oldest first.
         sessions: Vec<Session>,
     },
+    /// To [`Query::TaskEvents`].
+    TaskEvents {
+        /// Oldest first.
+        events: Vec<EventRecord>,
+    },
     /// To [`Query::Effects`].
     Effects {
         /// Oldest first.
         effects: Vec<Effect>,
+    },
+    /// To [`Query::LogBehind`].
+    LogBehind {
+        /// Whether there is at least one entry.
+        goes_on: bool,
     },
     /// To [`Query::Agenda`].
     Agenda {
@@ -286,8 +311,14 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         Query::LiveSessions { project } => Ok(View::Sessions {
             sessions: reader.live_sessions(*project)?,
         }),
+        Query::TaskEvents { task, after, limit } => Ok(View::TaskEvents {
+            events: history::events_of(reader, *task, *after, *limit)?,
+        }),
         Query::Effects { after, limit } => Ok(View::Effects {
             effects: reader.effects(*after, *limit)?,
+        }),
+        Query::LogBehind { position } => Ok(View::LogBehind {
+            goes_on: !reader.events(None, *position, 1)?.is_empty(),
         }),
         Query::Agenda { project, now } => Ok(View::Agenda {
             ready: reader.ready(*project, 1, now)?.len(),

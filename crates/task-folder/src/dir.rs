@@ -12,7 +12,10 @@ use std::{
 
 use app::ports::folders::FolderError;
 use rustix::{
-    fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, open, openat, renameat, unlinkat},
+    fs::{
+        AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat, open, openat, renameat,
+        unlinkat,
+    },
     io::Errno,
 };
 
@@ -101,12 +104,21 @@ impl Dir {
     /// Keeps other processes that ask for the same lock out until the guard is dropped. Fails where
     /// another has held it for about a second.
     pub(crate) fn lock(&self) -> Result<DirLock<'_>, FolderError> {
+        self.lock_within(LOCK_ATTEMPTS)
+    }
+
+    /// The same for what somebody waits to see written: fails after some ten seconds.
+    pub(crate) fn lock_patiently(&self) -> Result<DirLock<'_>, FolderError> {
+        self.lock_within(10 * LOCK_ATTEMPTS)
+    }
+
+    fn lock_within(&self, attempts_max: u32) -> Result<DirLock<'_>, FolderError> {
         let mut attempts = 1;
         loop {
             match flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(DirLock(self)),
                 Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if attempts < LOCK_ATTEMPTS => {
+                Err(Errno::WOULDBLOCK) if attempts < attempts_max => {
                     attempts += 1;
                     thread::sleep(LOCK_PAUSE);
                 }
@@ -127,7 +139,7 @@ impl Dir {
     }
 
     /// A regular file for reading; `None` where there is none.
-    fn open_existing(&self, name: &str) -> Result<Option<File>, FolderError> {
+    pub(crate) fn open_existing(&self, name: &str) -> Result<Option<File>, FolderError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => self.regular(name, File::from(fd)).map(Some),
@@ -196,6 +208,52 @@ impl Dir {
             file.sync_all()?;
         }
         Ok(())
+    }
+
+    /// The names of everything in the folder.
+    pub(crate) fn names(&self) -> Result<Vec<String>, FolderError> {
+        let listed = rustix::fs::Dir::read_from(&self.fd).and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        listed.map_err(|errno| self.error("list", "", errno))
+    }
+
+    /// A new, empty file to read and write; whatever had the name is replaced.
+    pub(crate) fn create(&self, name: &str) -> Result<File, FolderError> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(self.error("replace", name, errno)),
+        }
+        self.create_new(name)
+    }
+
+    /// A new, empty file to read and write; fails where the name is taken.
+    pub(crate) fn create_new(&self, name: &str) -> Result<File, FolderError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        openat(&self.fd, name, flags, FILE_MODE)
+            .map(File::from)
+            .map_err(|errno| self.error("make", name, errno))
+    }
+
+    /// Renames inside the folder, over whatever has the new name.
+    pub(crate) fn rename_over(&self, from: &str, to: &str) -> Result<(), FolderError> {
+        renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.error("write", to, errno))
+    }
+
+    /// Renames inside the folder; fails where the new name is taken.
+    pub(crate) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE)
+            .map_err(Into::into)
+    }
+
+    /// Removes a file; a missing one is fine.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), FolderError> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.error("remove", name, errno)),
+        }
     }
 
     /// Renames inside the folder; a missing file is fine.

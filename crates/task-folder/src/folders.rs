@@ -95,11 +95,11 @@ impl ProjectFolders {
         }
     }
 
-    fn task(root: &Path, task: TaskId) -> Result<Dir, FolderError> {
+    pub(crate) fn task(root: &Path, task: TaskId) -> Result<Dir, FolderError> {
         Ok(Self::tasks(root)?.made(&task.to_string())?.0)
     }
 
-    fn existing_task(root: &Path, task: TaskId) -> Result<Option<Dir>, FolderError> {
+    pub(crate) fn existing_task(root: &Path, task: TaskId) -> Result<Option<Dir>, FolderError> {
         match Self::existing_tasks(root)? {
             Some(tasks) => tasks.existing(&task.to_string()),
             None => Ok(None),

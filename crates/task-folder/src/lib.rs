@@ -6,6 +6,8 @@
 //!   tasks/<task>/
 //!     state.json                  the task as the store has it
 //!     plan.md
+//!     logs.jsonl                  what happened; logs.jsonl.<n>.gz are its full files
+//!     decisions.md                what was decided
 //!     sessions/<session>/
 //!       outcome.json              how it ended, before the store knows
 //!       agent.log, agent.log.1 …  what the agent printed
@@ -17,9 +19,12 @@
 //! Everything is reached through open folders, one name at a time, and a symbolic link is never
 //! followed: whatever an agent plants in `.crewboss/` leads nowhere.
 
+mod decisions;
 mod dir;
 mod folders;
+mod journal;
 mod log;
 mod transcript;
 
 pub use folders::ProjectFolders;
+pub use journal::ProjectJournal;
