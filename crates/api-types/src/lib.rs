@@ -13,6 +13,7 @@ mod config;
 mod dependencies;
 mod envelope;
 mod health;
+mod history;
 mod problem;
 mod project;
 mod queue;
@@ -36,6 +37,10 @@ pub use envelope::{Body, Document, SCHEMA_VERSION};
 pub use health::{
     CheckVerdict, DoctorCheck, DoctorDocument, IndexRebuildDocument, IndexStatsDocument,
     IndexVerifyDocument, SelfTestDocument,
+};
+pub use history::{
+    DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,
+    HistoryEntry, HistoryVerifyDocument, NoteDocument,
 };
 pub use problem::{ErrorDocument, ProblemCode};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};

@@ -7,15 +7,18 @@ mod clean;
 mod completions;
 mod config;
 mod daemon;
+mod decision;
 mod deps;
 mod diff;
 mod doctor;
+mod history;
 mod import;
 mod index;
 mod init;
 mod logs;
 mod man;
 mod merge;
+mod note;
 mod retry;
 mod run;
 mod runner;
@@ -108,6 +111,12 @@ enum Verb {
     Attach(attach::Args),
     /// Print what an agent printed
     Logs(logs::Args),
+    /// Print what happened in the course of a task
+    History(history::Args),
+    /// Add something to a task's history
+    Note(note::Args),
+    /// Write down what was decided and why, or show it
+    Decision(decision::Args),
     /// End tasks and everything that they started
     Cancel(cancel::Args),
     /// Try a failed task again, as a new task
@@ -253,6 +262,9 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Wait(args) => args.run(context),
         Verb::Attach(args) => args.run(context),
         Verb::Logs(args) => args.run(context),
+        Verb::History(args) => args.run(context),
+        Verb::Note(args) => args.run(context),
+        Verb::Decision(args) => args.run(context),
         Verb::Cancel(args) => args.run(context),
         Verb::Retry(args) => args.run(context),
         Verb::Timeout(args) => args.run(context),

@@ -13,7 +13,8 @@ use std::{
 };
 
 use app::ports::{
-    clock::Clock, folders::Folders, processes::Processes, store::Store, workspaces::Workspaces,
+    clock::Clock, folders::Folders, journal::Journal, processes::Processes, store::Store,
+    workspaces::Workspaces,
 };
 use domain::project::Project;
 
@@ -132,6 +133,10 @@ impl Context {
             Some(folders) => Arc::new(folders),
             None => wiring::folders(),
         }
+    }
+
+    pub(crate) fn journal(&self) -> Result<Box<dyn Journal>, Fail> {
+        Ok(Box::new(wiring::journal(self.config()?)))
     }
 
     pub(crate) fn workspaces(&self) -> Arc<dyn Workspaces> {

@@ -144,6 +144,11 @@ impl Output {
         self.written(&Document::new(body))
     }
 
+    /// Says that the one document is now written piece by piece.
+    pub(crate) fn begin_document(&self) {
+        self.has_document.store(true, Ordering::Relaxed);
+    }
+
     /// The same for a body that has no type of its own.
     pub(crate) fn document(&self, schema: &str, body: &impl Serialize) -> Result<(), Fail> {
         if !self.json {

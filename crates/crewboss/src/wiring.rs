@@ -13,6 +13,7 @@ use app::{
     ports::{
         agents::Agents,
         folders::{Folders, LogLimits},
+        journal::JournalLimits,
         processes::Processes,
         runners::Runners,
         workspaces::Workspaces,
@@ -22,7 +23,7 @@ use app::{
 use domain::plan::Policy;
 use runner::{Deps, Interrupt, RunnerConfig, RunnerSockets, Timings};
 use sandbox_host::{HostOptions, HostProcesses};
-use task_folder::ProjectFolders;
+use task_folder::{ProjectFolders, ProjectJournal};
 use workspace_git::GitWorkspaces;
 
 use crate::{
@@ -70,6 +71,17 @@ pub(crate) fn processes(program: &Path, places: &Places) -> Result<Arc<dyn Proce
 
 pub(crate) fn folders() -> Arc<dyn Folders> {
     Arc::new(ProjectFolders::new())
+}
+
+/// What writes and reads the logs and decisions of tasks.
+pub(crate) fn journal(config: &Config) -> ProjectJournal {
+    let limits = &config.settings.limits;
+    ProjectJournal::new(JournalLimits {
+        file_bytes: limits.history_file_bytes,
+        file_hours: limits.history_file_hours,
+        file_entries: limits.history_file_entries,
+        files_kept: limits.history_files_kept,
+    })
 }
 
 pub(crate) fn workspaces(env: &Environment, places: &Places) -> Arc<dyn Workspaces> {

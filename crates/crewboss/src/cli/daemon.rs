@@ -13,6 +13,7 @@ use app::{
     ports::{
         clock::Clock,
         folders::Folders,
+        journal::Journal,
         store::{Effect, Store},
     },
     query::{Counts, Query, View},
@@ -124,6 +125,10 @@ impl Args {
             },
             store: Arc::clone(&store),
             folders: context.folders(),
+            journal: match context.places.layout {
+                None => Some(context.journal()?),
+                Some(_) => None,
+            },
             env: context.env.clone(),
             places: context.places.clone(),
             concurrent: self.max_concurrent,
@@ -201,6 +206,8 @@ struct Crew {
     starter: Starter,
     store: Arc<dyn Store>,
     folders: Arc<dyn Folders>,
+    /// None in a layout.
+    journal: Option<Box<dyn Journal>>,
     env: Environment,
     places: Places,
     concurrent: Option<u32>,
@@ -328,6 +335,7 @@ impl Crew {
         let tools = Tools {
             store: &*self.store,
             folders: &*self.folders,
+            journal: self.journal.as_deref(),
             projects: &projects,
             now: &self.clock.now().moment,
         };

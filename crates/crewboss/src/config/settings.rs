@@ -107,6 +107,10 @@ settings! {
         log_files_kept: u32 = 5, positive, "Rotated logs of a session that are kept.";
         log_bytes_max: u64 = 500_000_000, positive, "Bytes that a session may log in all; what comes after is dropped, and the log says so.";
         transcript_bytes_max: u64 = 500_000_000, positive, "The same for its transcript.";
+        history_file_bytes: u64 = 50_000_000, positive, "Bytes after which a task's `logs.jsonl` goes on in a new file.";
+        history_file_hours: u64 = 24, positive, "Hours after its first entry at which it does.";
+        history_file_entries: u64 = 60_000, positive, "Entries after which it does.";
+        history_files_kept: u32 = 5, positive, "Full files of a `logs.jsonl` that are kept; one that holds events of the task stays in any case.";
         line_bytes_max: u64 = 1_048_576, positive, "Bytes of one line of an agent's output; a longer one is cut.";
         diff_bytes_max: u64 = 10_485_760, positive, "Bytes of a patch that `diff` shows at most.";
         status_tasks: u32 = 50, positive, "Tasks that `status` shows of each kind at most.";

@@ -14,7 +14,7 @@ use domain::{project::Project, session::Session};
 use super::{Context, unexpected};
 use crate::{
     fail::{Exit, Fail},
-    wiring,
+    history, wiring,
 };
 
 /// Each change leaves a few; what other projects owe is not looked at for ever.
@@ -119,6 +119,11 @@ impl Context {
         if task.deleted_at.is_some() {
             folders.remove_task(Path::new(&root), task.id)?;
         } else {
+            // First: an image that shows a version says that the log has come as far.
+            if self.places.layout.is_none() {
+                let (store, journal) = (self.store()?, self.journal()?);
+                history::bring_up(&*store, &*journal, Path::new(&root), task.id)?;
+            }
             folders.show_task(Path::new(&root), &task)?;
         }
         Ok(())

@@ -6,7 +6,8 @@ use std::{collections::HashMap, path::Path};
 use app::{
     error::Error,
     ports::{
-        folders::{FolderError, Folders},
+        folders::Folders,
+        journal::Journal,
         store::{Effect, Store},
     },
     query::{Query, View},
@@ -19,6 +20,7 @@ use domain::{
 };
 
 use super::Pauses;
+use crate::history::{self, Behind};
 
 /// Effects that are read in one go.
 const PAGE: usize = 500;
@@ -41,6 +43,8 @@ pub(crate) struct Images {
 pub(crate) struct Tools<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) folders: &'a dyn Folders,
+    /// None where tasks have no logs.
+    pub(crate) journal: Option<&'a dyn Journal>,
     pub(crate) projects: &'a [Project],
     pub(crate) now: &'a Moment,
 }
@@ -92,7 +96,7 @@ impl Images {
         if self.pauses.left(project.id, tools.now).is_some() {
             return Written::Skipped;
         }
-        match show(tools.folders, Path::new(&project.root), task) {
+        match show(tools, Path::new(&project.root), task) {
             Ok(()) => {
                 if self.failing.get(&project.id) == Some(&task.id) {
                     self.failing.remove(&project.id);
@@ -117,16 +121,22 @@ enum Written {
     Failed(Option<String>),
 }
 
-fn show(folders: &dyn Folders, root: &Path, task: &Task) -> Result<(), FolderError> {
-    match task.deleted_at {
-        Some(_) => folders.remove_task(root, task.id),
-        None => folders.show_task(root, task),
+/// The log first: an image that shows a version says that the log has come as far.
+fn show(tools: Tools<'_>, root: &Path, task: &Task) -> Result<(), Behind> {
+    if task.deleted_at.is_some() {
+        return Ok(tools.folders.remove_task(root, task.id)?);
     }
+    if let Some(journal) = tools.journal {
+        history::bring_up(tools.store, journal, root, task.id)?;
+    }
+    Ok(tools.folders.show_task(root, task)?)
 }
 
-fn warning(project: &Project, task: TaskId, error: &FolderError) -> String {
+fn warning(project: &Project, task: TaskId, behind: &Behind) -> String {
+    let why =
+        std::error::Error::source(behind).map_or_else(|| behind.to_string(), ToString::to_string);
     format!(
-        "folders of tasks in {} are behind, first that of {task}: {error}",
+        "folders of tasks in {} are behind, first that of {task}: {why}",
         project.root
     )
 }
@@ -139,7 +149,7 @@ mod tests {
     use domain::time::BootId;
     use sandbox_host::SystemClock;
     use store_sqlite::SqliteStore;
-    use task_folder::ProjectFolders;
+    use task_folder::{ProjectFolders, ProjectJournal};
     use testkit::contract::world::{create_command, request, work};
 
     use super::*;
@@ -195,6 +205,7 @@ mod tests {
             let tools = Tools {
                 store: &self.store,
                 folders: &ProjectFolders::new(),
+                journal: Some(&ProjectJournal::default()),
                 projects: &self.projects,
                 now: &now,
             };

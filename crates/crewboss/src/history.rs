@@ -1,0 +1,88 @@
+//! Logs of tasks, brought up to what the store knows. The store is the truth; a log is made from it
+//! and may be made again.
+
+use std::path::Path;
+
+use app::{
+    error::Error,
+    history::entry,
+    ports::{
+        folders::FolderError,
+        journal::{Journal, Projected},
+        store::Store,
+    },
+    query::{Query, View},
+};
+use domain::id::TaskId;
+
+use crate::fail::{Exit, Fail};
+
+/// Events that are read in one go: some of them carry a prompt.
+pub(crate) const PAGE: usize = 64;
+
+/// Others append at the same time, and a hand may remove the file.
+const ATTEMPTS: usize = 5;
+
+/// Why a log is behind.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Behind {
+    #[error("the store cannot be read")]
+    Store(#[from] Error),
+    #[error("the folder cannot be written")]
+    Folder(#[from] FolderError),
+    #[error("its log is changed by another program over and over")]
+    Restless,
+}
+
+impl From<Behind> for Fail {
+    fn from(behind: Behind) -> Self {
+        Self::caused(Exit::Unavailable, "the task's log is behind", &behind)
+    }
+}
+
+/// Appends to a task's log what the store knows and the log does not. At the end it holds every
+/// event that was committed before the call.
+pub(crate) fn bring_up(
+    store: &dyn Store,
+    journal: &dyn Journal,
+    root: &Path,
+    task: TaskId,
+) -> Result<(), Behind> {
+    let mut left = ATTEMPTS;
+    let mut after = journal.projected(root, task)?;
+    loop {
+        let events = events(store, task, after)?;
+        let Some(last) = events.last().map(|event| event.position) else {
+            return Ok(());
+        };
+        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
+        match journal.project(root, task, after, &entries)? {
+            Projected::Done if events.len() < PAGE => return Ok(()),
+            Projected::Done => after = last,
+            Projected::Behind if left == 0 => return Err(Behind::Restless),
+            Projected::Behind => {
+                left -= 1;
+                after = journal.projected(root, task)?;
+            }
+        }
+    }
+}
+
+/// A page of the events of a task and of its sessions.
+pub(crate) fn events(
+    store: &dyn Store,
+    task: TaskId,
+    after: u64,
+) -> Result<Vec<app::history::EventRecord>, Error> {
+    let query = Query::TaskEvents {
+        task,
+        after,
+        limit: PAGE,
+    };
+    match store.read(&query)? {
+        View::TaskEvents { events } => Ok(events),
+        _ => Err(Error::unavailable(
+            "the store gave another answer than was asked for (task events)",
+        )),
+    }
+}
