@@ -5,6 +5,7 @@
 //! are; memory does not grow with the log.
 
 mod diagnosis;
+mod export;
 mod head;
 mod line;
 mod one_stream;
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use self::{
+    export::export,
     head::{Head, InvalidHex, hex, unhex},
     line::{Line, Opening},
     one_stream::verify_stream,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    event::{Actor, Door},
+    event::{Actor, Door, KeyRotated},
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
@@ -305,6 +305,13 @@ pub enum Command {
         /// What follows if it failed.
         recovery: RecoveryPolicy,
     },
+    /// Heads of the log are signed by another key from now on; it stands in the log of a project.
+    RecordKeyRotation {
+        /// The project from which it was asked for.
+        project: ProjectId,
+        /// Which keys.
+        rotated: KeyRotated,
+    },
 }
 
 /// What came of a command.
@@ -434,6 +441,9 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             launcher,
             lease_millis,
         } => verbs::attach(change, *task, agent, launcher, *lease_millis),
+        Command::RecordKeyRotation { project, rotated } => {
+            verbs::record_key_rotation(change, *project, rotated)
+        }
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {
             task,

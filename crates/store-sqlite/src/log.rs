@@ -23,6 +23,8 @@ const COLUMNS: &str =
 #[derive(Debug)]
 pub struct SqliteLog {
     connection: Connection,
+    /// Rows up to here are not shown.
+    after: i64,
 }
 
 impl SqliteLog {
@@ -33,7 +35,19 @@ impl SqliteLog {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = connection::reader(path)?;
         schema::form(&connection)?;
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            after: i64::MIN,
+        })
+    }
+
+    /// The same from a position on, where not one stream is asked for.
+    #[must_use]
+    pub fn since(self, position: u64) -> Self {
+        Self {
+            after: int(position) - 1,
+            ..self
+        }
     }
 
     /// What the log has come to; nothing where it is empty.
@@ -117,7 +131,11 @@ impl SqliteLog {
 
 impl Source for SqliteLog {
     fn walk(&self, stream: Option<Stream>, visit: Visit<'_>) -> Result<(), Error> {
-        let mut next = Some(i64::MIN);
+        let mut next = Some(if stream.is_some() {
+            i64::MIN
+        } else {
+            self.after
+        });
         while let Some(after) = next {
             next = self.page(stream, after, visit)?;
         }

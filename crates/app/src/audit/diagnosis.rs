@@ -36,6 +36,10 @@ pub(super) struct Diagnosis {
     is_moved: bool,
     /// What the row right behind it remembers.
     told: Option<Fault>,
+    /// The row that was seen last, as its place and hash.
+    last: Option<(i64, Hash)>,
+    /// Whether any row behind it goes on from the one before.
+    is_followed: bool,
 }
 
 fn fault(position: i64, tampering: Tampering, evidence: impl Into<String>) -> Fault {
@@ -83,6 +87,8 @@ impl Diagnosis {
                 original_at,
                 is_moved: false,
                 told: None,
+                last: None,
+                is_followed: false,
             })
         })
     }
@@ -93,6 +99,11 @@ impl Diagnosis {
         let Ok(later) = &next.entry else {
             return ControlFlow::Continue(());
         };
+        let here = (next.position, later.global_hash);
+        if let Some((at, hash)) = self.last.replace(here) {
+            let behind = at.saturating_add(1);
+            self.is_followed |= later.global_hash == global_at(&hash, behind, later);
+        }
         if self.original_at.is_none() && fits(&self.spot, later) {
             self.original_at = Some(next.position);
             if let Ok(entry) = &self.row.entry {
@@ -222,7 +233,7 @@ impl Diagnosis {
             let evidence = "its hash in the log's chain was changed";
             return fault(position, Tampering::Edited, evidence);
         }
-        if self.seen == 0 {
+        if self.seen == 0 || (self.seen > 1 && !self.is_followed) {
             let evidence = "neither chain leads to it";
             return fault(position, Tampering::Inserted, evidence);
         }

@@ -68,8 +68,6 @@ pub fn verify(
 
 struct Walk<'s> {
     source: &'s dyn Source,
-    /// Whether streams may have begun before the first row.
-    is_part: bool,
     /// The last position, and the hash there.
     last: (i64, Hash),
     /// The hash before that.
@@ -86,7 +84,6 @@ impl<'s> Walk<'s> {
         let after = i64::try_from(beginning.after).unwrap_or(i64::MAX);
         let mut walk = Self {
             source,
-            is_part: beginning.after > 0,
             last: (after, beginning.global),
             before_last: None,
             streams: Streams::default(),
@@ -151,7 +148,8 @@ impl<'s> Walk<'s> {
             return Ok(known);
         }
         Ok(match row.previous {
-            Some(hash) if self.is_part => (entry.seq.saturating_sub(1), hash),
+            // The log's chain vouches for the hash that comes of it.
+            Some(hash) if entry.seq > 1 => (entry.seq - 1, hash),
             _ => (0, GENESIS),
         })
     }

@@ -127,6 +127,10 @@ fn tamper(raw: &Connection, length: i64, dice: &mut Dice) -> (&'static [Tamperin
             for number in 0..count {
                 forge(raw, like, at + number, 1_000 + number);
             }
+            if at > length && count == 2 {
+                // Of two at the end either may be what the other was made to look like.
+                return (&[Tampering::Inserted, Tampering::Edited], at);
+            }
             (&[Tampering::Inserted], at)
         }
         3 => {
