@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod archive;
+mod audit;
 mod config;
 mod dependencies;
 mod envelope;
@@ -26,6 +27,10 @@ mod samples;
 
 pub use archive::{
     ArchiveDocument, ArchiveListDocument, ArchiveRestoreDocument, ArchiveStatsDocument,
+};
+pub use audit::{
+    AuditBadHead, AuditExportDocument, AuditFault, AuditHeadDocument, AuditKeyDocument,
+    AuditVerifyDocument,
 };
 pub use config::{
     ConfigDocument, ConfigEntry, ConfigInitDocument, ConfigPathDocument, ConfigValueDocument,

@@ -65,6 +65,8 @@ problems! {
     GateFailed = "gate_failed", exit: 1, retry: false;
     /// The store holds something that it must not.
     Corrupt = "corrupt", exit: 1, retry: false;
+    /// The log is not what was written, or a signed head is not what was signed.
+    LogBroken = "log_broken", exit: 1, retry: false;
     /// The time to wait is over.
     Timeout = "timeout", exit: 124, retry: true;
     /// Ctrl+C.

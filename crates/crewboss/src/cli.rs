@@ -2,6 +2,7 @@
 
 mod archive;
 mod attach;
+mod audit;
 mod cancel;
 mod clean;
 mod completions;
@@ -143,6 +144,8 @@ enum Verb {
     Config(config::Args),
     /// Check or count the store's own counters
     Index(index::Args),
+    /// Prove that the log of everything that happened is what was written
+    Audit(audit::Args),
     /// Check that everything needed is there, and say what a task would get
     Doctor(doctor::Args),
     /// Run one task from queue to finish in a place of its own, in seconds
@@ -153,6 +156,27 @@ enum Verb {
     Man(man::Args),
     #[command(hide = true)]
     Runner(runner::Args),
+}
+
+impl Verb {
+    /// Whether it may have written to the log by itself. A daemon looks after it all the time, and
+    /// a runner is followed by some command.
+    fn may_log(&self) -> bool {
+        matches!(
+            self,
+            Self::Init(_)
+                | Self::Start(_)
+                | Self::Run(_)
+                | Self::Cancel(_)
+                | Self::Retry(_)
+                | Self::Timeout(_)
+                | Self::Merge(_)
+                | Self::Clean(_)
+                | Self::Archive(_)
+                | Self::Import(_)
+                | Self::Task(_)
+        )
+    }
 }
 
 /// Parses a command line and carries it out.
@@ -249,7 +273,12 @@ fn carry_out(cli: Cli, mut env: Environment, out: Output) -> Outcome {
     if !hears_by_itself {
         crate::layout::sync(&context)?;
     }
-    dispatch(verb, &context)
+    let may_log = verb.may_log();
+    let outcome = dispatch(verb, &context);
+    if may_log {
+        crate::heads::after_command(&context);
+    }
+    outcome
 }
 
 fn dispatch(verb: Verb, context: &Context) -> Outcome {
@@ -278,6 +307,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Daemon(args) => args.run(context),
         Verb::Config(args) => args.run(context),
         Verb::Index(args) => args.run(context),
+        Verb::Audit(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),
         Verb::Runner(args) => args.run(context),
         Verb::SelfTest(_) | Verb::Completions(_) | Verb::Man(_) => {

@@ -8,6 +8,7 @@ mod daemon;
 mod environment;
 mod fail;
 mod follow;
+mod heads;
 mod history;
 mod interrupt;
 mod launch;

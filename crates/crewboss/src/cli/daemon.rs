@@ -38,6 +38,7 @@ use crate::{
     daemon::{Bell, DaemonLock, Hands, Images, LockError, Scheduler, Server, Terms, Tools},
     environment::Environment,
     fail::{Exit, Fail, Outcome},
+    heads::Signer,
     launch::Starter,
     output::Output,
     places::Places,
@@ -83,8 +84,21 @@ impl Args {
             concurrent,
             interval,
         )?;
-        let scheduler = self.scheduler(context, store, clock, Arc::clone(&bell), interval)?;
+        let signer = match context.places.layout {
+            Some(_) => None,
+            None => Some(Arc::new(Signer::new(
+                context.config()?,
+                &context.places,
+                Arc::clone(&clock),
+            )?)),
+        };
+        let (log, own) = (Arc::clone(&store), signer.clone());
+        let scheduler = self.scheduler(context, store, clock, own, Arc::clone(&bell), interval)?;
         scheduler.run();
+        let signed = signer.map(|signer| signer.sign_rest(&*log, &context.out));
+        if let Some(Err(fail)) = signed {
+            context.out.warn(fail.render().trim());
+        }
         drop(server);
         drop(lock);
         context.out.line("Daemon stopped")?;
@@ -96,6 +110,7 @@ impl Args {
         context: &Context,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
+        signer: Option<Arc<Signer>>,
         bell: Arc<Bell>,
         interval: u32,
     ) -> Result<Scheduler, Fail> {
@@ -138,6 +153,7 @@ impl Args {
             images: Mutex::default(),
             archived: Mutex::new(None),
             clock: Arc::clone(&clock),
+            signer,
             post,
         };
         let hands: Arc<dyn Hands> = Arc::new(crew);
@@ -218,6 +234,8 @@ struct Crew {
     /// When old tasks were last looked for.
     archived: Mutex<Option<Now>>,
     clock: Arc<dyn Clock>,
+    /// None in a layout.
+    signer: Option<Arc<Signer>>,
     /// Hears the files of the layout, where it works on one.
     post: Option<crate::layout::Post>,
 }
@@ -257,6 +275,11 @@ impl Hands for Crew {
         let kept = self.show_tasks().and_then(|()| self.show_counts());
         if let Err(error) = kept.and_then(|()| self.archive_old()) {
             self.warn(&error.to_string());
+        }
+        let sign = |signer: &Arc<Signer>| signer.sign_if_due(&*self.store, &self.out);
+        if let Some(Err(fail)) = self.signer.as_ref().map(sign) {
+            let why = fail.render();
+            self.warn(&format!("the log's head was not signed: {}", why.trim()));
         }
     }
 

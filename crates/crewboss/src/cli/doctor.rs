@@ -80,6 +80,7 @@ impl Args {
         checks.extend([
             containment(context),
             daemon(context),
+            audit(context),
             space(context),
             search(context),
         ]);
@@ -245,6 +246,43 @@ fn daemon(context: &Context) -> Check {
         "daemon",
         "none: `crewboss run` starts tasks, `crewboss daemon` would as they come",
     )
+}
+
+/// Where the log's heads are.
+fn audit(context: &Context) -> Check {
+    let heads = match context
+        .config()
+        .and_then(|config| crate::heads::of(config, &context.places))
+    {
+        Ok(heads) => heads,
+        Err(fail) => return bad("audit", flat(&fail)),
+    };
+    let last = heads.current_key().and_then(|_| heads.last());
+    let last = match last {
+        Ok(Some(last)) => format!("signed up to position {}", last.head.position),
+        Ok(None) => "no head was signed yet".to_owned(),
+        Err(error) => return bad("audit", flat(&error.into())),
+    };
+    let Some(second) = heads.second() else {
+        return note(
+            "audit",
+            format!(
+                "{last}; heads have no second place, so whoever may write here could write the \
+                 whole log anew and not be found out (`crewboss config set --user audit.heads FILE`)"
+            ),
+        );
+    };
+    let is_reached = if second.exists() {
+        is_writable(second)
+    } else {
+        existing_parent(second).is_some_and(|parent| is_writable(&parent))
+    };
+    let text = format!("{last}; second place {}", second.display());
+    if is_reached {
+        good("audit", text)
+    } else {
+        bad("audit", format!("{text} cannot be written to"))
+    }
 }
 
 fn space(context: &Context) -> Check {

@@ -26,6 +26,16 @@ fn positive(raw: &Raw) -> Result<(), String> {
     }
 }
 
+fn absolute(raw: &Raw) -> Result<(), String> {
+    match raw {
+        Raw::Text(path) if !path.is_empty() && !path.starts_with('/') => Err(format!(
+            "\"{}\" is no absolute path: expected one that begins with /",
+            path.escape_debug()
+        )),
+        Raw::Int(_) | Raw::Bool(_) | Raw::Text(_) | Raw::Other(_) => Ok(()),
+    }
+}
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $section:ident: $Section:ident {
         $($key:ident: $type:ty = $default:expr, $check:ident, $meaning:literal;)*
@@ -126,6 +136,12 @@ settings! {
         enabled: bool = false, any, "Whether old tasks are archived without being asked to.";
         max_completed_age_days: u32 = 7, any, "Days after which a completed task may be archived.";
         max_failed_age_days: u32 = 14, any, "Days after which a failed or cancelled task may be archived.";
+    }
+    /// Signed heads of the log.
+    audit: Audit {
+        heads: Option<String> = None, absolute, "A file in another place, best on another machine's disk, that gets every signed head too; for your own configuration only.";
+        head_events: u64 = 100, positive, "Events after which the log's head is signed: so many could be cut off its end unseen; each head costs one fsync.";
+        head_minutes: u64 = 15, positive, "Minutes after which it is signed if anything was logged since.";
     }
     /// The scheduler that stays.
     daemon: Daemon {
