@@ -48,16 +48,27 @@ pub(crate) fn bring_up(
     root: &Path,
     task: TaskId,
 ) -> Result<(), Behind> {
+    let after = journal.projected(root, task)?;
+    bring_up_from(after, store, journal, root, task).map(drop)
+}
+
+/// The same where the log was seen to hold the events up to `after`; answers how far it is now.
+pub(crate) fn bring_up_from(
+    mut after: u64,
+    store: &dyn Store,
+    journal: &dyn Journal,
+    root: &Path,
+    task: TaskId,
+) -> Result<u64, Behind> {
     let mut left = ATTEMPTS;
-    let mut after = journal.projected(root, task)?;
     loop {
         let events = events(store, task, after)?;
         let Some(last) = events.last().map(|event| event.position) else {
-            return Ok(());
+            return Ok(after);
         };
         let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
         match journal.project(root, task, after, &entries)? {
-            Projected::Done if events.len() < PAGE => return Ok(()),
+            Projected::Done if events.len() < PAGE => return Ok(last),
             Projected::Done => after = last,
             Projected::Behind if left == 0 => return Err(Behind::Restless),
             Projected::Behind => {

@@ -28,12 +28,17 @@ const PAGE: usize = 500;
 /// Pages that one look goes through; what is left comes with the next.
 const PAGES_MAX: usize = 10;
 
+/// Logs whose end is remembered; the end of others is read from their files.
+const LOGGED_MAX: usize = 10_000;
+
 /// What is remembered from one look to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Images {
     pauses: Pauses,
     /// The image of each paused project that could not be written: it is the last to be tried.
     failing: HashMap<ProjectId, TaskId>,
+    /// How far the logs of tasks are that have not ended.
+    logged: HashMap<TaskId, u64>,
     /// The next look goes on behind this task.
     after: Option<TaskId>,
 }
@@ -88,6 +93,23 @@ impl Images {
         Ok((done, warnings))
     }
 
+    /// The log first: an image that shows a version says that the log has come as far.
+    fn show(&mut self, tools: Tools<'_>, root: &Path, task: &Task) -> Result<(), Behind> {
+        if task.deleted_at.is_some() {
+            self.logged.remove(&task.id);
+            return Ok(tools.folders.remove_task(root, task.id)?);
+        }
+        if let Some(journal) = tools.journal {
+            let known = self.logged.remove(&task.id);
+            let after = known.map_or_else(|| journal.projected(root, task.id), Ok)?;
+            let after = history::bring_up_from(after, tools.store, journal, root, task.id)?;
+            if !task.status().is_terminal() && self.logged.len() < LOGGED_MAX {
+                self.logged.insert(task.id, after);
+            }
+        }
+        Ok(tools.folders.show_task(root, task)?)
+    }
+
     fn write(&mut self, tools: Tools<'_>, task: &Task) -> Written {
         let mut known = tools.projects.iter();
         let Some(project) = known.find(|project| project.id == task.project) else {
@@ -96,7 +118,7 @@ impl Images {
         if self.pauses.left(project.id, tools.now).is_some() {
             return Written::Skipped;
         }
-        match show(tools, Path::new(&project.root), task) {
+        match self.show(tools, Path::new(&project.root), task) {
             Ok(()) => {
                 if self.failing.get(&project.id) == Some(&task.id) {
                     self.failing.remove(&project.id);
@@ -119,17 +141,6 @@ enum Written {
     Skipped,
     /// With what is to be said of it.
     Failed(Option<String>),
-}
-
-/// The log first: an image that shows a version says that the log has come as far.
-fn show(tools: Tools<'_>, root: &Path, task: &Task) -> Result<(), Behind> {
-    if task.deleted_at.is_some() {
-        return Ok(tools.folders.remove_task(root, task.id)?);
-    }
-    if let Some(journal) = tools.journal {
-        history::bring_up(tools.store, journal, root, task.id)?;
-    }
-    Ok(tools.folders.show_task(root, task)?)
 }
 
 fn warning(project: &Project, task: TaskId, behind: &Behind) -> String {

@@ -162,6 +162,26 @@ const LIMITS: &[(&str, &str, &str)] = &[
         "archive.max_failed_age_days",
     ),
     (
+        "a file of `logs.jsonl`",
+        "50 MB",
+        "limits.history_file_bytes",
+    ),
+    (
+        "time in a file of `logs.jsonl`",
+        "24 h",
+        "limits.history_file_hours",
+    ),
+    (
+        "entries in a file of `logs.jsonl`",
+        "60,000",
+        "limits.history_file_entries",
+    ),
+    (
+        "full files of `logs.jsonl`",
+        "5",
+        "limits.history_files_kept",
+    ),
+    (
         "`archive.max_queue_size`",
         "100, warned about",
         "limits.queue_max",

@@ -2,11 +2,12 @@
 
 use api_types::{
     ArchiveListDocument, ArchiveStatsDocument, Body, CancelDocument, CleanDocument, ConfigDocument,
-    ConfigPathDocument, ConfigValueDocument, DepsDocument, DepsGraphDocument, DepsValidateDocument,
-    DiffDocument, DoctorDocument, Document, ErrorDocument, IndexRebuildDocument,
-    IndexStatsDocument, IndexVerifyDocument, LogsDocument, MergeDocument, ProblemCode,
-    ProjectDocument, RunDocument, SCHEMA_VERSION, SessionDocument, StatusDocument,
-    TaskDetailsDocument, TaskDocument, TimeoutsDocument, WaitDocument,
+    ConfigPathDocument, ConfigValueDocument, DecisionDocument, DecisionListDocument, DepsDocument,
+    DepsGraphDocument, DepsValidateDocument, DiffDocument, DoctorDocument, Document, ErrorDocument,
+    HistoryDocument, HistoryVerifyDocument, IndexRebuildDocument, IndexStatsDocument,
+    IndexVerifyDocument, LogsDocument, MergeDocument, NoteDocument, ProblemCode, ProjectDocument,
+    RunDocument, SCHEMA_VERSION, SessionDocument, StatusDocument, TaskDetailsDocument,
+    TaskDocument, TimeoutsDocument, WaitDocument,
 };
 use serde::de::DeserializeOwned;
 
@@ -75,6 +76,17 @@ fn the_queue() {
         print::<LogsDocument>(&place, &["logs", &first]).lines,
         ["working"]
     );
+    let noted: NoteDocument = print(&place, &["note", &first, "x"]);
+    let history: HistoryDocument = print(&place, &["history", &first]);
+    assert_eq!(
+        history.entries.last().map(|entry| entry.seq),
+        Some(noted.seq)
+    );
+    assert!(print::<HistoryVerifyDocument>(&place, &["history", &first, "--verify"]).intact);
+    let add = ["decision", "add", &first, "--decision", "x"];
+    let added: DecisionDocument = print(&place, &add);
+    let listed: DecisionListDocument = print(&place, &["decision", "list", &first]);
+    assert_eq!(listed.decisions, [added.added]);
     assert_eq!(
         print::<DiffDocument>(&place, &["diff", &first]).files.len(),
         1

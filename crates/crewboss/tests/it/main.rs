@@ -13,6 +13,7 @@ mod documents;
 mod exit_codes;
 mod external;
 mod help;
+mod history;
 mod layouts;
 mod lifecycle;
 mod listing;
