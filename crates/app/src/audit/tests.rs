@@ -402,3 +402,74 @@ fn what_a_later_version_writes_is_unknown_and_whole() {
         r#"{"type":"archived"}"#
     ));
 }
+
+/// A log as version 1 wrote it: never to be written anew.
+const V1: &str = include_str!("v1.jsonl");
+
+fn rows_of(export: &str) -> Vec<Row> {
+    let lines = export.lines().skip(1);
+    lines.map(|line| Row::of_line(line, 0)).collect()
+}
+
+#[test]
+fn what_version_1_wrote_is_read_for_ever() {
+    let rows = rows_of(V1);
+    let report = whole(&rows, &[]);
+    assert_eq!((report.fault, report.entries), (None, 41));
+    // Every content of it, by today's types.
+    assert_eq!(report.unknown, 0);
+    for row in &rows {
+        let entry = row.entry.as_ref().unwrap();
+        let header: event::Header = serde_json::from_slice(&entry.header).unwrap();
+        assert_eq!(
+            (header.v, header.stream, header.seq),
+            (1, entry.stream, entry.seq)
+        );
+        assert_eq!(serde_json::to_vec(&header).unwrap(), entry.header);
+    }
+}
+
+/// Reading and writing again changes no byte, also of what this version does not know.
+#[test]
+fn a_round_trip_keeps_bytes() {
+    let again = |export: &str| {
+        let opening = Opening::parse(export.lines().next().unwrap()).unwrap();
+        let mut text = serde_json::to_string(&opening).unwrap();
+        for line in export.lines().skip(1) {
+            let previous = serde_json::from_str::<Line>(line)
+                .unwrap()
+                .previous_stream_hash;
+            let line = Line::of(Row::of_line(line, 0), Some(previous)).unwrap();
+            text = format!("{text}\n{}", serde_json::to_string(&line).unwrap());
+        }
+        text + "\n"
+    };
+    assert_eq!(again(V1), V1);
+    let mut later = V1.lines().next().unwrap().to_owned() + "\n";
+    let mut ends: BTreeMap<Stream, (u64, Hash)> = BTreeMap::new();
+    let mut global = GENESIS;
+    for row in rows_of(V1) {
+        let entry = row.entry.unwrap();
+        let (seq, hash) = ends.get(&entry.stream).copied().unwrap_or((0, GENESIS));
+        let heads = Heads {
+            position: entry.position - 1,
+            global,
+            seq,
+            stream: hash,
+        };
+        // A later writer says more, and of some it says what we have no word for.
+        let header = entry
+            .header
+            .replace_first(b"\"v\":1", b"\"v\" : 2, \"later\":[1.50]");
+        let payload = entry.payload.replace_first(b"{", b"{ \"later\" : 1e3,");
+        let entry = seal(&heads, entry.stream, header, payload);
+        ends.insert(entry.stream, (entry.seq, entry.stream_hash));
+        global = entry.global_hash;
+        let line = Line::of(Row::of(entry), Some(hash)).unwrap();
+        later = format!("{later}{}\n", serde_json::to_string(&line).unwrap());
+    }
+    let report = whole(&rows_of(&later), &[]);
+    assert_eq!((report.fault, report.entries), (None, 41));
+    assert_eq!((report.unknown, report.first_unknown), (41, Some(1)));
+    assert_eq!(again(&later), later);
+}

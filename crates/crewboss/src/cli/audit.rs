@@ -63,6 +63,7 @@ fn nothing_logged() -> Fail {
 }
 
 fn head(context: &Context) -> Outcome {
+    heads::of(context.config()?, &context.places)?;
     if !context.has_store()? {
         return Err(nothing_logged());
     }

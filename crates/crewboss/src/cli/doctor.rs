@@ -275,7 +275,7 @@ fn audit(context: &Context) -> Check {
     let is_reached = if second.exists() {
         is_writable(second)
     } else {
-        existing_parent(second).is_some_and(|parent| is_writable(&parent))
+        existing_parent(second).is_some_and(|parent| parent.is_dir() && is_writable(&parent))
     };
     let text = format!("{last}; second place {}", second.display());
     if is_reached {

@@ -78,6 +78,7 @@ pages! {
     external: "docs/src/guide/external.md";
     layouts: "docs/src/guide/layouts.md";
     cleaning: "docs/src/guide/cleaning.md";
+    audit: "docs/src/guide/audit.md";
     history: "docs/src/guide/history.md";
     configuration: "docs/src/reference/configuration.md";
     files: "docs/src/reference/files.md";
