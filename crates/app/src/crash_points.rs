@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 /// A moment, named after the step that comes before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashPoint {
+    /// A task's log tells what was committed, and its image does not show it.
+    Logged,
     /// Tasks are claimed, their runners not started.
     Claimed,
     /// A runner's process is started, and nobody has been told.
@@ -43,7 +45,8 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// All, in the order of a session's life.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
+        Self::Logged,
         Self::Claimed,
         Self::RunnerStarted,
         Self::Begun,
@@ -65,6 +68,7 @@ impl CrashPoint {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Logged => "logged",
             Self::Claimed => "claimed",
             Self::RunnerStarted => "runner-started",
             Self::Begun => "begun",

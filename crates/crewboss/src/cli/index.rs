@@ -9,6 +9,7 @@ use domain::task::{Task, TaskStatus};
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
+    history,
     render::{document, symbols::Symbol},
 };
 
@@ -49,8 +50,14 @@ fn rebuild(context: &Context) -> Outcome {
     let out = &context.out;
     out.line("Rebuilding task index...")?;
     let tasks = context.all_tasks(&[], false)?;
-    let folders = context.folders();
+    let (folders, journal) = (context.folders(), context.journal()?);
     for task in &tasks {
+        history::bring_up(
+            &*context.store()?,
+            &*journal,
+            &context.places.project,
+            task.id,
+        )?;
         folders.show_task(&context.places.project, task)?;
     }
     let sign = Symbol::Check.text(out.unicode);

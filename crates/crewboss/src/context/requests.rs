@@ -4,6 +4,7 @@ use std::path::Path;
 
 use app::{
     command::{Command, Meta, Output, RecoveryPolicy, Reply, Request},
+    crash_points::CrashPoint,
     event::{Actor, ActorKind, Door},
     ports::store::Effect,
     query::{Query, View},
@@ -123,6 +124,7 @@ impl Context {
             if self.places.layout.is_none() {
                 let (store, journal) = (self.store()?, self.journal()?);
                 history::bring_up(&*store, &*journal, Path::new(&root), task.id)?;
+                CrashPoint::Logged.reached();
             }
             folders.show_task(Path::new(&root), &task)?;
         }

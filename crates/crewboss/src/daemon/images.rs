@@ -4,6 +4,7 @@
 use std::{collections::HashMap, path::Path};
 
 use app::{
+    crash_points::CrashPoint,
     error::Error,
     ports::{
         folders::Folders,
@@ -106,6 +107,7 @@ impl Images {
             if !task.status().is_terminal() && self.logged.len() < LOGGED_MAX {
                 self.logged.insert(task.id, after);
             }
+            CrashPoint::Logged.reached();
         }
         Ok(tools.folders.show_task(root, task)?)
     }

@@ -43,7 +43,8 @@ fn die_at(arena: &Arena, point: CrashPoint, args: &[&str]) {
     let output = command.output().unwrap();
     let by_itself = matches!(
         point,
-        CrashPoint::Claimed
+        CrashPoint::Logged
+            | CrashPoint::Claimed
             | CrashPoint::RunnerStarted
             | CrashPoint::LeftoversEnded
             | CrashPoint::Salvaged
@@ -81,6 +82,7 @@ fn verify(arena: &Arena, id: &str, point: CrashPoint) {
         assert_eq!(log.len(), 2, "{point:?}: done once: {log:?}");
     }
 
+    arena.run(&["history", id, "--verify"]).ok();
     let repo = arena.repo();
     let branches = repo.git(&["for-each-ref", "--format=%(refname)", "refs/heads/crewboss"]);
     assert_eq!(branches.lines().count(), 1, "{point:?}: {branches}");
@@ -134,7 +136,7 @@ macro_rules! at_each {
 }
 
 at_each! {
-    dying_while_it_starts: Claimed, RunnerStarted, Begun;
+    dying_while_it_starts: Logged, Claimed, RunnerStarted, Begun;
     dying_while_it_prepares: WorkspaceMade, Prepared, AgentStarted;
     dying_while_it_verifies: AgentEnded, Committed, Checked;
     dying_while_it_settles: OutcomeWritten, Published, Cleared, Finished;
