@@ -36,6 +36,8 @@ enum Campaign {
     Pairs,
     /// 200 `start` at once
     Starts,
+    /// 200 times `task complete`, `task fail` and `cancel` at once on one task
+    Ends,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
@@ -50,6 +52,7 @@ pub(crate) fn sample() -> Vec<(&'static str, Result<()>)> {
         ("chaos kills", campaigns(Some(Campaign::Kills), 10, None)),
         ("chaos pairs", campaigns(Some(Campaign::Pairs), 10, None)),
         ("chaos starts", campaigns(Some(Campaign::Starts), 100, None)),
+        ("chaos ends", campaigns(Some(Campaign::Ends), 10, None)),
     ]
 }
 
@@ -65,6 +68,9 @@ fn campaigns(only: Option<Campaign>, percent: u32, seed: Option<u64>) -> Result<
     }
     if wanted(Campaign::Starts) {
         races::starts(share(200))?;
+    }
+    if wanted(Campaign::Ends) {
+        races::ends(share(200))?;
     }
     Ok(())
 }

@@ -96,3 +96,50 @@ pub(crate) fn starts(count: u32) -> Result<()> {
     println!("chaos starts: {} tasks, all different", ids.len());
     Ok(())
 }
+
+/// Three ways to end a task, each taken twice at the same moment: one of the six is accepted.
+pub(crate) fn ends(count: u32) -> Result<()> {
+    println!("chaos ends: {count} times six processes that end one task in three ways");
+    let mut left = count;
+    while left > 0 {
+        let batch = left.min(BATCH);
+        let arena = Arena::new("ends", "0")?;
+        for round in 0..batch {
+            one_end(&arena, round)?;
+        }
+        arena.print(&["audit", "verify"])?;
+        left -= batch;
+    }
+    println!("chaos ends: one accepted each, and the log is whole");
+    Ok(())
+}
+
+fn one_end(arena: &Arena, round: u32) -> Result<()> {
+    let id = id_in(&arena.print(&["start", "witness", "work", "--external"])?)?;
+    arena.print(&["task", "attach", &id, "--agent", "witness"])?;
+    let mut ways: [(&str, &[&str]); 3] = [
+        ("completed", &["task", "complete"]),
+        ("failed", &["task", "fail"]),
+        ("cancelled", &["cancel"]),
+    ];
+    ways.rotate_left(usize::try_from(round % 3)?);
+    let mut running = Vec::new();
+    for (status, verb) in ways.iter().chain(&ways) {
+        let mut command = arena.crewboss(verb);
+        command.arg(&id).stdout(Stdio::null()).stderr(Stdio::null());
+        running.push((*status, command.spawn()?));
+    }
+    let mut accepted = Vec::new();
+    for (status, mut process) in running {
+        match process.wait()?.code() {
+            Some(0) => accepted.push(status),
+            Some(4) => {}
+            other => bail!("whoever says that {id} is {status} ended with {other:?}"),
+        }
+    }
+    let shown = arena.show(&id)?;
+    match accepted.as_slice() {
+        [status] if shown["status"] == *status => Ok(()),
+        _ => bail!("{id} is {}, accepted were {accepted:?}", shown["status"]),
+    }
+}

@@ -14,6 +14,7 @@ mod census;
 mod crashes;
 mod daemon;
 mod disks;
+mod ends;
 mod foreign;
 mod limits;
 mod lost_runner;
