@@ -34,6 +34,19 @@ pub(crate) enum Behind {
     Restless,
 }
 
+impl Behind {
+    /// All of it in one line.
+    pub(crate) fn reason(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
 impl From<Behind> for Fail {
     fn from(behind: Behind) -> Self {
         Self::caused(Exit::Unavailable, "the task's log is behind", &behind)

@@ -26,6 +26,9 @@ use crate::{
 /// How often more is looked for.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// The file's name in a finding that means all of it.
+const LOG: &str = "logs.jsonl";
+
 /// Text is printed in pieces of about this size.
 const PIECE: usize = 64 << 10;
 
@@ -112,11 +115,18 @@ impl Args {
         if self.verify {
             return log.verify(context);
         }
-        log.bring_up(context)?;
         match (self.follow, context.out.json) {
             (true, _) => log.follow(context, filter),
-            (false, true) => log.print_document(context, &filter),
-            (false, false) => log.print(context, &filter).map(|_| Exit::Ok),
+            (false, true) => {
+                let lag = log.lags(context)?;
+                log.print_document(context, &filter, lag)
+            }
+            (false, false) => {
+                if let Some(lag) = log.lags(context)? {
+                    context.out.warn(lag);
+                }
+                log.print(context, &filter).map(|_| Exit::Ok)
+            }
         }
     }
 
@@ -152,8 +162,20 @@ fn time(context: &Context, flag: &str, text: Option<&str>) -> Result<Option<Time
 
 impl Log {
     fn bring_up(&self, context: &Context) -> Result<(), Fail> {
-        history::bring_up(&*context.store()?, &*self.journal, &self.root, self.task)
-            .map_err(|error| Fail::caused(Exit::Unavailable, "the task's log is behind", &error))
+        let store = context.store()?;
+        history::bring_up(&*store, &*self.journal, &self.root, self.task)?;
+        Ok(())
+    }
+
+    /// What keeps the log from telling all that the store knows; what it does tell is shown.
+    fn lags(&self, context: &Context) -> Result<Option<Finding>, Fail> {
+        let store = context.store()?;
+        let brought = history::bring_up(&*store, &*self.journal, &self.root, self.task);
+        Ok(brought.err().map(|behind| Finding {
+            file: LOG.to_owned(),
+            line: 0,
+            what: format!("not all events could be added: {}", behind.reason()),
+        }))
     }
 
     /// Prints lines; answers the number of the last.
@@ -181,7 +203,12 @@ impl Log {
     }
 
     /// The document, written as it is read.
-    fn print_document(&self, context: &Context, filter: &LogFilter) -> Outcome {
+    fn print_document(
+        &self,
+        context: &Context,
+        filter: &LogFilter,
+        lag: Option<Finding>,
+    ) -> Outcome {
         let out = &context.out;
         out.begin_document();
         out.raw(
@@ -192,7 +219,7 @@ impl Log {
             .as_bytes(),
         )?;
         let (mut text, mut is_first, mut failed) = (String::new(), true, None);
-        let mut findings = VecDeque::new();
+        let mut findings = VecDeque::from_iter(lag);
         self.journal
             .read(&self.root, self.task, filter, &mut |item| {
                 match item {

@@ -53,7 +53,7 @@ impl Args {
         if let Err(error) = history::bring_up(&*context.store()?, &*journal, root(context), task) {
             context
                 .out
-                .warn(format_args!("the task's log is behind: {error}"));
+                .warn(format_args!("the task's log is behind: {}", error.reason()));
         }
         let seq = journal.append(root(context), task, &entries, Survives::PowerCut)?;
         let added = entries.len() as u64;

@@ -146,8 +146,7 @@ enum Written {
 }
 
 fn warning(project: &Project, task: TaskId, behind: &Behind) -> String {
-    let why =
-        std::error::Error::source(behind).map_or_else(|| behind.to_string(), ToString::to_string);
+    let why = behind.reason();
     format!(
         "folders of tasks in {} are behind, first that of {task}: {why}",
         project.root

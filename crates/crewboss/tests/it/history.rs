@@ -131,6 +131,10 @@ fn what_a_hand_changed_is_found() {
     fs::write(&outside, "safe").unwrap();
     symlink(&outside, log(&place, &id)).unwrap();
     assert_eq!(place.run(&["note", &id, "x"]).code, 5);
+    let shown = place.run(&["history", &id, "--json"]).ok().json();
+    assert_eq!(shown["entries"].as_array().unwrap().len(), 0);
+    let findings = shown["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 2, "behind, and why: {findings:#?}");
     assert_eq!(fs::read_to_string(&outside).unwrap(), "safe");
 }
 

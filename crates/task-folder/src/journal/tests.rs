@@ -256,6 +256,8 @@ fn a_torn_line_is_cut_off_kept_and_told() {
         } else {
             assert_eq!(told.level, Level::Warn);
             assert!(told.message.contains("torn-2"), "{}", told.message);
+            let text = fs::read_to_string(world.path("logs.jsonl")).unwrap();
+            assert_eq!(text.matches("\"previous\"").count(), 1, "{text}");
             let kept = fs::read(world.path("logs.jsonl.torn-2")).unwrap();
             assert!(whole.ends_with(&[&kept[..], &whole[whole.len() - cut..]].concat()));
         }

@@ -195,7 +195,9 @@ impl<'a> Writer<'a> {
             .set_len(whole)
             .map_err(|error| in_current(self.folder, "repair", error))?;
         self.size = whole;
-        self.first = None;
+        self.first = self
+            .first_entry()
+            .map_err(|error| in_current(self.folder, "read", error))?;
         let entry = NewEntry {
             at,
             level: Level::Warn,
@@ -292,10 +294,15 @@ impl<'a> Writer<'a> {
             {
                 break;
             }
-            let seq = tail.seq + 1;
+            let (seq, start) = (tail.seq + 1, bytes.len());
             let position = entry.position.unwrap_or(tail.position);
             let hash = line::write(&mut bytes, entry, seq, position, &tail.hash, is_first)
                 .map_err(|error| in_current(self.folder, "write", error.into()))?;
+            if bytes.len() - start > lines::LINE_MAX {
+                let what = format!("an entry is longer than {} bytes", lines::LINE_MAX);
+                let error = io::Error::new(io::ErrorKind::InvalidInput, what);
+                return Err(in_current(self.folder, "write", error));
+            }
             tail = Tail {
                 seq,
                 hash,
