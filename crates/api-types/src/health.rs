@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use domain::id::TaskId;
+use domain::{
+    id::{SessionId, TaskId},
+    resource::{Owner, ResourceKind},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{envelope::schemas, queue::Counts};
@@ -88,7 +91,38 @@ pub struct IndexVerifyDocument {
     pub extra: Vec<TaskId>,
 }
 
+/// What `doctor --resources` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourcesDocument {
+    /// Whether everything has an owner.
+    pub ok: bool,
+    /// Everything that exists because of sessions of this project.
+    #[serde(default)]
+    pub resources: Vec<ResourceRow>,
+    /// What was done under `--sweep` about what nobody owned, a line for each.
+    #[serde(default)]
+    pub swept: Vec<String>,
+}
+
+/// Something that exists because of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceRow {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its path, its reference, or the id of the session whose processes it is.
+    pub name: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The session that it was made for.
+    pub session: Option<SessionId>,
+    /// The task of that.
+    pub task: Option<TaskId>,
+    /// The generation: the fence of that session.
+    pub fence: Option<String>,
+}
+
 schemas! {
+    ResourcesDocument = "resources";
     DoctorDocument = "doctor";
     SelfTestDocument = "self_test";
     IndexRebuildDocument = "index_rebuild";
@@ -115,6 +149,18 @@ mod tests {
         check(&DoctorDocument {
             ok: false,
             checks: checks.into(),
+        });
+        check(&ResourcesDocument {
+            ok: false,
+            resources: vec![ResourceRow {
+                kind: ResourceKind::Worktree,
+                name: "/w".to_owned(),
+                owner: Owner::Nobody,
+                session: "ses_1".parse().ok(),
+                task: None,
+                fence: Some("3".to_owned()),
+            }],
+            swept: vec!["x".to_owned()],
         });
         check(&SelfTestDocument {
             ok: true,

@@ -41,7 +41,7 @@ pub use dependencies::{
 pub use envelope::{Body, Document, SCHEMA_VERSION};
 pub use health::{
     CheckVerdict, DoctorCheck, DoctorDocument, IndexRebuildDocument, IndexStatsDocument,
-    IndexVerifyDocument, SelfTestDocument,
+    IndexVerifyDocument, ResourceRow, ResourcesDocument, SelfTestDocument,
 };
 pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,

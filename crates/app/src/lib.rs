@@ -13,5 +13,6 @@ pub mod overview;
 pub mod ports;
 pub mod query;
 pub mod reconcile;
+pub mod resources;
 pub mod settle;
 mod use_cases;

@@ -19,6 +19,7 @@ use app::{
         workspaces::Workspaces,
     },
     reconcile::Reconciler,
+    resources::Ledger,
 };
 use domain::plan::Policy;
 use runner::{Deps, Interrupt, RunnerConfig, RunnerSockets, Timings};
@@ -137,6 +138,19 @@ pub(crate) fn reconciler(context: &Context) -> Result<Reconciler, Fail> {
         },
         recovery: context.recovery()?,
         grace: Duration::from_secs(u64::from(run.cancel_grace_seconds)),
+    })
+}
+
+/// What looks after resources.
+pub(crate) fn ledger(context: &Context) -> Result<Ledger, Fail> {
+    let settings = &context.config()?.settings;
+    Ok(Ledger {
+        store: context.store()?,
+        workspaces: context.workspaces(),
+        processes: context.processes()?,
+        runners: runners(&context.places),
+        keeps_worktrees: settings.workspace.keep,
+        grace: Duration::from_secs(u64::from(settings.run.cancel_grace_seconds)),
     })
 }
 

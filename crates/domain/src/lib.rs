@@ -14,6 +14,7 @@ pub mod process;
 pub mod project;
 pub mod redact;
 pub mod rejection;
+pub mod resource;
 pub mod retry;
 pub mod session;
 pub mod states;

@@ -342,4 +342,21 @@ impl Runners for RunnerSockets {
     fn poke(&self, session: SessionId) -> io::Result<()> {
         self.ask(session, Verb::Poke).map(drop)
     }
+
+    fn sockets(&self) -> Vec<(SessionId, PathBuf)> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten();
+        let socket = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let session = name.to_str()?.strip_suffix(".sock")?.parse().ok()?;
+            Some((session, entry.path()))
+        };
+        entries.flatten().filter_map(socket).collect()
+    }
+
+    fn remove_socket(&self, session: SessionId) -> io::Result<()> {
+        match fs::remove_file(self.directory.join(socket_name(session))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
 }

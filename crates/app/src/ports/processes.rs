@@ -136,6 +136,10 @@ pub trait Processes: Send + Sync + std::fmt::Debug {
     /// The caller and its ancestors are never among them.
     fn members(&self, session: SessionId) -> Vec<ProcessIdentity>;
 
+    /// Every session of this store of which a process, or the control group that it was in, is
+    /// left on this machine. The caller's own session is among them where it belongs to one.
+    fn sessions(&self) -> Vec<SessionId>;
+
     /// Ends every process of a session: TERM, up to `grace` for all to go, then KILL until none is
     /// left. Returns as soon as the last is gone.
     fn end_session(&self, session: SessionId, grace: Duration) -> Ended;

@@ -1,6 +1,6 @@
 //! Talking to runners that are at work.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use domain::id::SessionId;
 
@@ -12,4 +12,13 @@ pub trait Runners: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Where no runner answers within a second.
     fn poke(&self, session: SessionId) -> io::Result<()>;
+
+    /// The control sockets on this machine, whether anybody listens or not.
+    fn sockets(&self) -> Vec<(SessionId, PathBuf)>;
+
+    /// Removes the control socket of a session that has ended. Missing is fine.
+    ///
+    /// # Errors
+    /// Where it cannot be removed.
+    fn remove_socket(&self, session: SessionId) -> io::Result<()>;
 }

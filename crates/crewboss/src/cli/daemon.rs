@@ -17,6 +17,7 @@ use app::{
         store::{Effect, Store},
     },
     query::{Counts, Query, View},
+    resources::Ledger,
 };
 use domain::{
     id::TaskId,
@@ -45,8 +46,8 @@ use crate::{
     retention, wiring,
 };
 
-/// How often old tasks are looked for.
-const RETENTION_EVERY_MILLIS: u64 = 3_600_000;
+/// How often old tasks and leftovers are looked for.
+const HOUSEKEEPING_EVERY_MILLIS: u64 = 3_600_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -130,6 +131,8 @@ impl Args {
             Some(layout) => Some(crate::layout::daemon_post(context, layout, &store)?),
             None => None,
         };
+        let mut ledger = wiring::ledger(context)?;
+        ledger.store = Arc::clone(&store);
         let crew = Crew {
             starter: Starter {
                 program: context.program()?,
@@ -151,7 +154,8 @@ impl Args {
             out: context.out.clone(),
             shown: Mutex::new(None),
             images: Mutex::default(),
-            archived: Mutex::new(None),
+            kept: Mutex::new(None),
+            ledger,
             clock: Arc::clone(&clock),
             signer,
             post,
@@ -231,8 +235,9 @@ struct Crew {
     out: Output,
     shown: Mutex<Option<Counts>>,
     images: Mutex<Images>,
-    /// When old tasks were last looked for.
-    archived: Mutex<Option<Now>>,
+    /// When old tasks and leftovers were last looked for.
+    kept: Mutex<Option<Now>>,
+    ledger: Ledger,
     clock: Arc<dyn Clock>,
     /// None in a layout.
     signer: Option<Arc<Signer>>,
@@ -273,7 +278,7 @@ impl Hands for Crew {
             self.warn(&error.to_string());
         }
         let kept = self.show_tasks().and_then(|()| self.show_counts());
-        if let Err(error) = kept.and_then(|()| self.archive_old()) {
+        if let Err(error) = kept.and_then(|()| self.keep_hourly()) {
             self.warn(&error.to_string());
         }
         let sign = |signer: &Arc<Signer>| signer.sign_if_due(&*self.store, &self.out);
@@ -303,18 +308,48 @@ impl Crew {
             .map_err(|fail| fail.render().trim().to_owned())
     }
 
-    /// Archives what is old enough, in projects that want it, once an hour.
-    fn archive_old(&self) -> Result<(), app::error::Error> {
+    /// What is due at the start and then once an hour.
+    fn keep_hourly(&self) -> Result<(), app::error::Error> {
         let now = self.clock.now();
-        let mut archived = self.archived.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = archived
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = kept
             .as_ref()
             .and_then(|last| now.millis_since(&last.moment));
-        if since.is_some_and(|millis| millis < RETENTION_EVERY_MILLIS) {
+        if since.is_some_and(|millis| millis < HOUSEKEEPING_EVERY_MILLIS) {
             return Ok(());
         }
-        *archived = Some(now.clone());
-        drop(archived);
+        *kept = Some(now.clone());
+        drop(kept);
+        self.sweep()?;
+        self.archive_old(&now)
+    }
+
+    /// Removes what ended sessions left behind, beside the daemon's work. What cannot be looked at
+    /// now is at the next hour.
+    fn sweep(&self) -> Result<(), app::error::Error> {
+        let mut ledgers = Vec::new();
+        for project in self.projects()? {
+            if let Ok(config) = self.config_of(&project) {
+                let mut ledger = self.ledger.clone();
+                ledger.keeps_worktrees = config.settings.workspace.keep;
+                ledgers.push((project, ledger));
+            }
+        }
+        let out = self.out.clone();
+        let sweep = move || {
+            for (project, ledger) in ledgers {
+                for one in ledger.sweep(&project).iter().flatten() {
+                    drop(out.line(super::doctor::said(one)));
+                }
+            }
+        };
+        // Without a thread to be had there is another hour.
+        drop(thread::Builder::new().name("sweep".to_owned()).spawn(sweep));
+        Ok(())
+    }
+
+    /// Archives what is old enough, in projects that want it.
+    fn archive_old(&self, now: &Now) -> Result<(), app::error::Error> {
         for project in self.projects()? {
             // A configuration that cannot be read archives nothing; starting tasks reports it.
             let Ok(config) = self.config_of(&project) else {

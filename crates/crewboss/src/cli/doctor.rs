@@ -1,8 +1,9 @@
 //! `doctor`: whether everything needed is there, and what a task would get.
 
 mod agents;
+mod resources;
 
-pub(super) use self::agents::doubt;
+pub(super) use self::{agents::doubt, resources::said};
 
 use std::{
     io,
@@ -28,6 +29,12 @@ pub(crate) struct Args {
     /// The agent whose way is looked at; every one that is configured where none is named
     #[arg(long, value_name = "NAME")]
     agent: Option<AgentName>,
+    /// List what exists because of tasks and whose it is; ends in 1 if anything is nobody's
+    #[arg(long, conflicts_with = "agent")]
+    resources: bool,
+    /// First remove what ended sessions left, and keep its work
+    #[arg(long, requires = "resources")]
+    sweep: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +77,9 @@ fn bad(name: &'static str, text: impl Into<String>) -> Check {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
+        if self.resources {
+            return resources::show(context, self.sweep);
+        }
         let mut checks = vec![
             project(context),
             configuration(context),

@@ -18,6 +18,7 @@ mod ends;
 mod foreign;
 mod limits;
 mod lost_runner;
+mod resources;
 mod secrets;
 mod time;
 mod trees;

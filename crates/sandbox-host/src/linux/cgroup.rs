@@ -68,6 +68,11 @@ impl Cgroups {
         is_inside.then_some(&self.base)
     }
 
+    /// The marks of the groups that there are.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = String> {
+        below(&self.base).filter_map(|dir| Some(dir.file_name()?.to_str()?.to_owned()))
+    }
+
     /// The group of a session, by its mark, which need not exist.
     pub(crate) fn of(&self, mark: &str) -> SessionCgroup {
         SessionCgroup {

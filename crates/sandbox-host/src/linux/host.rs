@@ -1,7 +1,7 @@
 //! The process port on Linux.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     fs::OpenOptions,
     io,
     os::{
@@ -32,7 +32,7 @@ use super::{
     handle::{Handle, is_running, wait_readable},
     launch::{Plan, Shim, Started, Streams},
     stdin::feed,
-    table::{Crowd, Process, read_boot_id},
+    table::{self, Crowd, Process, read_boot_id},
     tree::HostTree,
 };
 
@@ -288,6 +288,17 @@ impl Processes for HostProcesses {
                 members.push(process.identity(&self.machine.boot));
             });
         members
+    }
+
+    fn sessions(&self) -> Vec<SessionId> {
+        let groups = self.machine.cgroups().map(Cgroups::marks);
+        let marks = groups.into_iter().flatten().chain(table::marks());
+        let session = |mark: String| {
+            let (session, realm) = mark.rsplit_once('-')?;
+            (realm == self.machine.realm).then(|| session.parse().ok())?
+        };
+        let found: BTreeSet<SessionId> = marks.filter_map(session).collect();
+        found.into_iter().collect()
     }
 
     fn end_session(&self, session: SessionId, grace: Duration) -> Ended {

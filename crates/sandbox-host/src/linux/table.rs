@@ -144,6 +144,20 @@ fn mark_in(path: &str, wanted: &[u8], scratch: &mut Vec<u8>) -> Mark {
     mark
 }
 
+/// The marks that processes of this machine carry.
+pub(crate) fn marks() -> impl Iterator<Item = String> {
+    let mut scratch = Vec::with_capacity(16 * 1024);
+    numbers().into_iter().filter_map(move |pid| {
+        let mut file = File::open(format!("/proc/{pid}/environ")).ok()?;
+        read_whole(&mut file, &mut scratch);
+        scratch.split(|&byte| byte == 0).find_map(|entry| {
+            let value = entry.strip_prefix(SESSION_MARKER.as_bytes())?;
+            let mark = value.strip_prefix(b"=")?;
+            Some(String::from_utf8_lossy(mark).into_owned())
+        })
+    })
+}
+
 /// Reads a file of `/proc` that fills the buffer up to its end: less than that is all there is.
 /// What was read before an error counts: a process may go, or change its image, meanwhile.
 fn read_whole(file: &mut File, bytes: &mut Vec<u8>) {
