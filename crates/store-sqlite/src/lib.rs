@@ -21,6 +21,7 @@ mod store;
 mod tasks;
 mod ticket;
 mod transaction;
+mod watcher;
 mod writer;
 
 pub use log::SqliteLog;

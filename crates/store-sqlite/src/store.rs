@@ -21,6 +21,7 @@ use crate::{
     failure::Explain as _,
     schema,
     transaction::Transaction,
+    watcher::Watcher,
     writer::{GroupWriter, Writer},
 };
 
@@ -33,8 +34,7 @@ pub struct SqliteStore {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     readers: Mutex<Vec<Connection>>,
-    /// Never used for anything but its `data_version`, which counts the commits of all others.
-    watcher: Mutex<Option<Connection>>,
+    watcher: Mutex<Option<Watcher>>,
     door: Door,
 }
 
@@ -174,17 +174,14 @@ impl Store for SqliteStore {
     }
 
     fn generation(&self) -> Result<u64, Error> {
-        let mut watcher = lock(&self.watcher);
-        let connection = match watcher.take() {
-            Some(connection) => connection,
-            None => connection::reader(&self.path)?,
+        let mut kept = lock(&self.watcher);
+        let watcher = match kept.take() {
+            Some(watcher) => watcher,
+            None => Watcher::open(&self.path)?,
         };
-        let version: i64 = connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .explain()?;
-        *watcher = Some(connection);
-        Ok(version.unsigned_abs())
+        let generation = watcher.generation()?;
+        *kept = Some(watcher);
+        Ok(generation)
     }
 }
 

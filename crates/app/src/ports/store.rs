@@ -144,7 +144,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Answers a query from one consistent state.
     fn read(&self, query: &Query) -> Result<View, Error>;
 
-    /// A number that changes with every commit, of whichever process.
+    /// A number that is another one after every commit, of whichever process; and another one where
+    /// somebody else answers than the last time, a daemon that has come or gone.
     fn generation(&self) -> Result<u64, Error>;
 
     /// Submits a request and waits for its answer.

@@ -65,6 +65,26 @@ fn what_is_no_store_is_refused() {
     }
 }
 
+/// Whoever was told by one handle that nothing is new must not take the word of another for the
+/// same: a daemon that has just begun has counted no commit of those before it.
+#[test]
+fn no_two_handles_count_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.sqlite");
+    let clock = clock();
+    let open = || SqliteStore::open(&path, Arc::clone(&clock) as _).expect("a store");
+    let first = open();
+    let world = World::of(
+        Arc::new(Sqlite::at(&path, Arc::clone(&clock) as _)),
+        Arc::clone(&clock),
+    );
+    let seen = first.generation().expect("a number");
+    world.create(work("x"));
+    let second = open();
+    assert_ne!(second.generation().expect("a number"), seen);
+    assert_ne!(first.generation().expect("a number"), seen);
+}
+
 #[test]
 fn two_handles_see_each_other() {
     let folder = tempfile::tempdir().expect("a folder");
