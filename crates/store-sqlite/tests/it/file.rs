@@ -79,7 +79,7 @@ fn no_two_handles_count_alike() {
         Arc::clone(&clock),
     );
     let seen = first.generation().expect("a number");
-    world.create(work("x"));
+    let _task = world.create(work("x"));
     let second = open();
     assert_ne!(second.generation().expect("a number"), seen);
     assert_ne!(first.generation().expect("a number"), seen);
