@@ -1,6 +1,6 @@
 //! Looking after the installation and the store.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use domain::{
     id::{SessionId, TaskId},
@@ -121,8 +121,35 @@ pub struct ResourceRow {
     pub fence: Option<String>,
 }
 
+/// What `store backup` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreBackupDocument {
+    /// The copy.
+    pub file: PathBuf,
+    /// How long it is.
+    pub bytes: u64,
+    /// How many tasks it holds, deleted ones included.
+    pub tasks: u64,
+    /// The last position of its log.
+    pub position: u64,
+}
+
+/// What `store check` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCheckDocument {
+    /// Whether it is whole.
+    pub ok: bool,
+    /// The file that was looked at.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
 schemas! {
     ResourcesDocument = "resources";
+    StoreBackupDocument = "store_backup";
+    StoreCheckDocument = "store_check";
     DoctorDocument = "doctor";
     SelfTestDocument = "self_test";
     IndexRebuildDocument = "index_rebuild";
@@ -149,6 +176,17 @@ mod tests {
         check(&DoctorDocument {
             ok: false,
             checks: checks.into(),
+        });
+        check(&StoreBackupDocument {
+            file: "b.db".into(),
+            bytes: 4096,
+            tasks: 1,
+            position: 3,
+        });
+        check(&StoreCheckDocument {
+            ok: false,
+            file: "b.db".into(),
+            problems: vec!["x".to_owned()],
         });
         check(&ResourcesDocument {
             ok: false,

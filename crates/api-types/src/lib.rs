@@ -41,7 +41,8 @@ pub use dependencies::{
 pub use envelope::{Body, Document, SCHEMA_VERSION};
 pub use health::{
     CheckVerdict, DoctorCheck, DoctorDocument, IndexRebuildDocument, IndexStatsDocument,
-    IndexVerifyDocument, ResourceRow, ResourcesDocument, SelfTestDocument,
+    IndexVerifyDocument, ResourceRow, ResourcesDocument, SelfTestDocument, StoreBackupDocument,
+    StoreCheckDocument,
 };
 pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,

@@ -27,6 +27,7 @@ mod self_test;
 mod show;
 mod start;
 mod status;
+mod store;
 mod task;
 mod timeout;
 mod wait;
@@ -146,6 +147,8 @@ enum Verb {
     Index(index::Args),
     /// Prove that the log of everything that happened is what was written
     Audit(audit::Args),
+    /// Copy the store, or look whether its file is whole
+    Store(store::Args),
     /// Check that everything needed is there, and say what a task would get
     Doctor(doctor::Args),
     /// Run one task from queue to finish in a place of its own, in seconds
@@ -268,7 +271,7 @@ fn carry_out(cli: Cli, mut env: Environment, out: Output) -> Outcome {
     let context = Context::new(env, out, global.project.as_deref(), global.settings)?;
     let hears_by_itself = matches!(
         verb,
-        Verb::Runner(_) | Verb::Daemon(_) | Verb::Index(_) | Verb::Config(_)
+        Verb::Runner(_) | Verb::Daemon(_) | Verb::Index(_) | Verb::Config(_) | Verb::Store(_)
     );
     if !hears_by_itself {
         crate::layout::sync(&context)?;
@@ -308,6 +311,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Config(args) => args.run(context),
         Verb::Index(args) => args.run(context),
         Verb::Audit(args) => args.run(context),
+        Verb::Store(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),
         Verb::Runner(args) => args.run(context),
         Verb::SelfTest(_) | Verb::Completions(_) | Verb::Man(_) => {

@@ -5,6 +5,7 @@
 //! other process: each request is a transaction of its own, taken in turn. Both keep the same
 //! rules inside the writing transaction, so any number of processes may use one file.
 
+mod backup;
 mod connection;
 mod dependencies;
 mod events;
@@ -25,4 +26,5 @@ mod watcher;
 mod writer;
 
 pub use log::SqliteLog;
+pub use backup::{Copied, back_up, check};
 pub use store::SqliteStore;

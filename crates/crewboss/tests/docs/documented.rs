@@ -80,6 +80,7 @@ pages! {
     cleaning: "docs/src/guide/cleaning.md";
     audit: "docs/src/guide/audit.md";
     history: "docs/src/guide/history.md";
+    store: "docs/src/guide/store.md";
     configuration: "docs/src/reference/configuration.md";
     files: "docs/src/reference/files.md";
     json: "docs/src/reference/json.md";

@@ -1,5 +1,6 @@
 //! The contract of the store port, kept by the store in SQLite, and what only a file can show.
 
+mod backup;
 mod crash;
 mod file;
 mod processes;

@@ -1,0 +1,131 @@
+//! `store`: the file that everything is in.
+
+use std::path::PathBuf;
+
+use api_types::{StoreBackupDocument, StoreCheckDocument};
+use store_sqlite::{back_up, check};
+
+use crate::{
+    context::Context,
+    fail::{Exit, Fail, Outcome},
+    render::{count, symbols::Symbol},
+};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Copy the store into a new file, while everything goes on
+    ///
+    /// The copy is the store as it was at one moment, is checked, and has reached the disk when the
+    /// command ends. Folders of tasks, with logs and transcripts, are in their projects and not in it.
+    Backup {
+        /// The file, which must not exist; by default `crewboss-TIME.db` in the current folder
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Look whether the file of the store, or a copy, is whole
+    Check {
+        /// A copy rather than the store itself
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
+        match self.verb {
+            Verb::Backup { file } => backup(context, file),
+            Verb::Check { file } => examine(context, file),
+        }
+    }
+}
+
+fn backup(context: &Context, file: Option<PathBuf>) -> Outcome {
+    require_store(context)?;
+    let file = match file {
+        Some(file) => file,
+        None => default_name(context)?,
+    };
+    let out = &context.out;
+    let copied = back_up(&context.places.store_file(), &file)?;
+    out.line(format_args!(
+        "Copied {} and {} to {} ({} bytes)",
+        count(usize::try_from(copied.tasks).unwrap_or(usize::MAX), "task"),
+        count(
+            usize::try_from(copied.position).unwrap_or(usize::MAX),
+            "event"
+        ),
+        file.display(),
+        copied.bytes
+    ))?;
+    out.print(&StoreBackupDocument {
+        file,
+        bytes: copied.bytes,
+        tasks: copied.tasks,
+        position: copied.position,
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn examine(context: &Context, file: Option<PathBuf>) -> Outcome {
+    let file = match file {
+        Some(file) if !file.is_file() => {
+            return Err(Fail::new(
+                Exit::NotFound,
+                format!("{} is no file", file.display()),
+            ));
+        }
+        Some(file) => file,
+        None => {
+            require_store(context)?;
+            context.places.store_file()
+        }
+    };
+    let problems = check(&file)?;
+    let out = &context.out;
+    out.print(&StoreCheckDocument {
+        ok: problems.is_empty(),
+        file: file.clone(),
+        problems: problems.clone(),
+    })?;
+    if problems.is_empty() {
+        let sign = Symbol::Check.text(out.unicode);
+        out.line(format_args!("{sign} {} is whole", file.display()))?;
+        return Ok(Exit::Ok);
+    }
+    for problem in &problems {
+        out.line(problem)?;
+    }
+    let message = format!("{} is not whole", file.display());
+    Err(Fail::new(Exit::Failed, message).hint(
+        "put a copy made by `crewboss store backup` in its place while nothing of Crewboss runs",
+    ))
+}
+
+fn require_store(context: &Context) -> Result<(), Fail> {
+    if context.has_store()? {
+        return Ok(());
+    }
+    let file = context.places.store_file();
+    Err(Fail::new(
+        Exit::NotFound,
+        format!("there is no store yet at {}", file.display()),
+    )
+    .hint("it is made with the first task"))
+}
+
+/// To the second, in UTC, without what file systems do not like.
+fn default_name(context: &Context) -> Result<PathBuf, Fail> {
+    let now = context.clock()?.now().wall.to_string();
+    let seconds = now.split('.').next().unwrap_or(&now);
+    let plain: String = seconds
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    Ok(context.env.directory().join(format!("crewboss-{plain}.db")))
+}
