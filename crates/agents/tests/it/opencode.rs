@@ -402,8 +402,8 @@ fn a_conversation_is_taken_over_and_moved() {
     other
         .execute_batch("CREATE TABLE session (id TEXT)")
         .unwrap();
-    std::fs::create_dir_all(place.path("changed")).unwrap();
-    std::fs::rename(
+    fs::create_dir_all(place.path("changed")).unwrap();
+    fs::rename(
         place.path("earlier/other.db"),
         place.path("changed/opencode.db"),
     )

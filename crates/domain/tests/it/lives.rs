@@ -54,6 +54,7 @@ fn task(kind: TaskKind, mode: TaskMode) -> Task {
             workspace: None,
             gates: vec![],
             require_diff: false,
+            continues: None,
             kind,
             mode,
         },

@@ -30,9 +30,15 @@ fn world(path: &Path) -> World {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
+    let entries = fs::read_dir(folder).expect("it works");
     let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| {
+            entry
+                .expect("it works")
+                .file_name()
+                .into_string()
+                .expect("it works")
+        })
         .collect();
     names.sort();
     names
@@ -40,23 +46,23 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_copy_is_a_store_with_the_same_content() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("it works");
     let (path, copy) = (folder.path().join("store.db"), folder.path().join("copies"));
-    fs::create_dir(&copy).unwrap();
+    fs::create_dir(&copy).expect("it works");
     let world_before = world(&path);
     let task = world_before.create(work("x"));
     let contents = world_before.contents();
     let file = copy.join("copy.db");
-    let copied = back_up(&path, &file).unwrap();
+    let copied = back_up(&path, &file).expect("it works");
     assert_eq!(copied.tasks, 1);
-    assert_eq!(copied.bytes, fs::metadata(&file).unwrap().len());
-    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(copied.bytes, fs::metadata(&file).expect("it works").len());
+    assert_eq!(fs::metadata(&file).expect("it works").mode() & 0o777, 0o600);
     assert_eq!(names(&copy), ["copy.db"], "nothing else is left");
     let _later = world_before.create(work("after the copy"));
 
-    let again = SqliteStore::open(&file, clock()).unwrap();
+    let again = SqliteStore::open(&file, clock()).expect("it works");
     assert_eq!(
-        again.look(|reader| reader.task(task.id)).unwrap(),
+        again.look(|reader| reader.task(task.id)).expect("it works"),
         Some(task)
     );
     drop(again);
@@ -70,7 +76,7 @@ fn a_copy_is_a_store_with_the_same_content() {
 /// Each task is created in one transaction with its events: a copy never has a part of one.
 #[test]
 fn a_copy_is_of_one_moment_while_others_write() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("it works");
     let path = folder.path().join("store.db");
     let world = world(&path);
     let done = AtomicBool::new(false);
@@ -83,12 +89,12 @@ fn a_copy_is_of_one_moment_while_others_write() {
         let mut last = 0;
         for number in 0..10 {
             let file = folder.path().join(format!("copy{number}.db"));
-            let copied = back_up(&path, &file).unwrap();
-            assert_eq!(check(&file).unwrap(), [""; 0]);
-            let store = SqliteStore::open(&file, clock()).unwrap();
+            let copied = back_up(&path, &file).expect("it works");
+            assert_eq!(check(&file).expect("it works"), [""; 0]);
+            let store = SqliteStore::open(&file, clock()).expect("it works");
             let events = store
                 .look(|reader| reader.events(None, 0, 1_000_000))
-                .unwrap();
+                .expect("it works");
             let created = events.iter().filter(|entry| {
                 String::from_utf8_lossy(&entry.header).contains("\"task.created\"")
             });
@@ -106,7 +112,7 @@ fn a_copy_is_of_one_moment_while_others_write() {
 
 #[test]
 fn a_file_that_is_not_whole_is_told_and_not_copied() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("it works");
     let path = folder.path().join("store.db");
     let other = world(&path);
     for _ in 0..200 {
@@ -114,14 +120,14 @@ fn a_file_that_is_not_whole_is_told_and_not_copied() {
     }
     drop(other);
     let whole = folder.path().join("whole.db");
-    back_up(&path, &whole).unwrap();
-    let mut bytes = fs::read(&whole).unwrap();
+    back_up(&path, &whole).expect("it works");
+    let mut bytes = fs::read(&whole).expect("it works");
     let middle = bytes.len() / 2;
     for byte in &mut bytes[middle..middle + 2_000] {
         *byte ^= 0x5a;
     }
     let broken = folder.path().join("broken.db");
-    fs::write(&broken, bytes).unwrap();
+    fs::write(&broken, bytes).expect("it works");
     let told = check(&broken);
     assert!(
         told.as_ref().map_or(true, |wrong| !wrong.is_empty()),
