@@ -117,6 +117,7 @@ fn example(name: &str) -> &'static str {
         "run.timeout_seconds" => "3600",
         "workspace.mode" => "\"worktree\"",
         "workspace.target" => "\"main\"",
+        "audit.heads" => "\"/mnt/elsewhere/crewboss-heads.jsonl\"",
         _ => "\"\"",
     }
 }
