@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use app::error::Error;
@@ -43,6 +43,13 @@ pub(crate) fn ensure_file(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// The log beside a store.
+pub(crate) fn log_of(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
 /// A connection that only reads.
 pub(crate) fn reader(path: &Path) -> Result<Connection, Error> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
@@ -53,16 +60,21 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, Error> {
 pub(crate) enum Checkpoints {
     /// After 4 MiB of log: it stays open, and a commit must seldom wait for the file.
     Seldom,
-    /// After 256 KiB: the first process that opens a store which nobody has open reads the whole
-    /// log, so among processes that come and go it has to stay short.
+    /// After 256 KiB, and then it empties the log: the first process that opens a store which nobody
+    /// has open reads the whole log, and does not know what of it was copied, so that a log which is
+    /// only copied would grow for ever among processes that come and go.
     Often,
 }
 
+/// The length of a log that processes which come and go leave behind.
+pub(crate) const LOG_BYTES: u64 = 256 * 1024;
+
 impl Checkpoints {
+    /// After how many pages of log SQLite copies it by itself; 0 for never.
     fn pages(self) -> u32 {
         match self {
             Self::Seldom => 1_000,
-            Self::Often => 64,
+            Self::Often => 0,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Writing: the connection with its turns, and the thread that commits together what has queued.
 
 use std::{
-    fmt,
-    path::Path,
+    fmt, fs,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
@@ -22,7 +22,7 @@ use crate::{
     connection::{self, Checkpoints},
     failure::{self, Explain as _},
     schema,
-    ticket::Tickets,
+    ticket::{PATIENCE, Tickets},
     transaction::Transaction,
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     connection: Connection,
     tickets: Tickets,
     clock: Arc<dyn Clock>,
+    checkpoints: Checkpoints,
+    log: PathBuf,
 }
 
 impl Writer {
@@ -52,6 +54,8 @@ impl Writer {
             connection: connection::writer(path, checkpoints)?,
             tickets: Tickets::of(path),
             clock,
+            checkpoints,
+            log: connection::log_of(path),
         };
         if schema::form(&writer.connection)? == schema::Form::Older {
             writer.migrate()?;
@@ -82,9 +86,21 @@ impl Writer {
         let result = result.and_then(|value| self.run("COMMIT").map(|()| value));
         if result.is_err() {
             self.roll_back();
+        } else {
+            self.keep_log_short();
         }
         self.tickets.give_back(ticket);
         result
+    }
+
+    fn keep_log_short(&self) {
+        let is_long = || {
+            let log = fs::metadata(&self.log);
+            log.is_ok_and(|log| log.len() > connection::LOG_BYTES)
+        };
+        if self.checkpoints == Checkpoints::Often && is_long() {
+            self.empty_log();
+        }
     }
 
     /// Applies several requests in one transaction. A request that fails is undone by itself; a
@@ -131,6 +147,7 @@ impl Writer {
             let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
             // What stays in the log is as durable there.
             drop(self.connection.query_row(checkpoint, [], |_| Ok(())));
+            drop(self.connection.busy_timeout(PATIENCE));
         }
     }
 

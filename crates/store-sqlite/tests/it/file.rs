@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use store_sqlite::SqliteStore;
 use testkit::contract::{
     clock::ManualClock,
-    world::{World, work},
+    world::{World, create_command, request, work},
 };
 
 use crate::subject::Sqlite;
@@ -83,6 +83,30 @@ fn no_two_handles_count_alike() {
     let second = open();
     assert_ne!(second.generation().expect("a number"), seen);
     assert_ne!(first.generation().expect("a number"), seen);
+}
+
+/// A process that opens the store when nobody has it open reads the whole log first.
+#[test]
+fn handles_that_come_and_go_keep_the_log_short() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.sqlite");
+    let log = path.with_extension("sqlite-wal");
+    let clock = clock();
+    let world = World::of(
+        Arc::new(Sqlite::at(&path, Arc::clone(&clock) as _)),
+        Arc::clone(&clock),
+    );
+    let project = world.project;
+    drop(world);
+    let mut longest = 0;
+    for _ in 0..60 {
+        let store = SqliteStore::open(&path, Arc::clone(&clock) as _).expect("a store");
+        let create = request(create_command(project, work("x")));
+        store.execute(create).expect("a task");
+        drop(store);
+        longest = longest.max(fs::metadata(&log).map_or(0, |log| log.len()));
+    }
+    assert!(longest < 512 * 1024, "{longest} bytes");
 }
 
 #[test]
