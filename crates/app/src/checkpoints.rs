@@ -313,15 +313,18 @@ impl Checkpointer {
     /// Goes on with what others left whole, and removes what they left half done; answers what a
     /// person should know.
     pub fn tidy(&self, project: ProjectId, task: TaskId) -> Vec<String> {
-        let mut said = Vec::new();
-        match self.checkpoints.unfinished(&self.root, task) {
-            Ok(left) => said.extend(left.into_iter().map(|one| self.settle(task, one))),
-            Err(error) => said.push(error.to_string()),
-        }
+        let mut said = self.settle_all(task);
         if let Err(error) = self.drop_unowned(project) {
             said.push(error.to_string());
         }
         said
+    }
+
+    fn settle_all(&self, task: TaskId) -> Vec<String> {
+        match self.checkpoints.unfinished(&self.root, task) {
+            Ok(left) => left.into_iter().map(|one| self.settle(task, one)).collect(),
+            Err(error) => vec![error.to_string()],
+        }
     }
 
     fn settle(&self, task: TaskId, left: Unfinished) -> String {
@@ -380,8 +383,7 @@ impl Checkpointer {
         self.remove(task, id)
     }
 
-    /// Deletes what the rules do not keep, of one task or of all, or only says what that is. One
-    /// that has a finding is left to a person, one that is gone on from to its user.
+    /// Clears up what all tasks left behind, then does as [`Self::expire`].
     ///
     /// # Errors
     /// Where something that was to be deleted is still there.
@@ -389,13 +391,27 @@ impl Checkpointer {
         &self,
         project: ProjectId,
         rules: &Retention,
+    ) -> Result<Vec<Manifest>, CheckpointError> {
+        for task in self.checkpoints.tasks(&self.root)? {
+            self.settle_all(task);
+        }
+        self.drop_unowned(project)?;
+        self.expire(project, rules, false)
+    }
+
+    /// Deletes what the rules do not keep, or only says what that is. One that has a finding is left
+    /// to a person, one that is gone on from to its user.
+    ///
+    /// # Errors
+    /// Where something that was to be deleted is still there.
+    pub fn expire(
+        &self,
+        project: ProjectId,
+        rules: &Retention,
         dry_run: bool,
     ) -> Result<Vec<Manifest>, CheckpointError> {
         let mut all = Vec::new();
         for task in self.checkpoints.tasks(&self.root)? {
-            if !dry_run {
-                self.tidy(project, task);
-            }
             let found = self.checkpoints.list(&self.root, task, false)?;
             all.push(found.into_iter().filter_map(|one| one.manifest).collect());
         }

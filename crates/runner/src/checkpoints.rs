@@ -101,7 +101,7 @@ impl Work {
         }
         let pruned = self
             .checkpointer
-            .prune(self.project, &self.retention, false);
+            .expire(self.project, &self.retention, false);
         if let Err(error) = pruned {
             self.output
                 .note(&format!("old checkpoints stay: {}", chain(&error)));

@@ -211,7 +211,7 @@ fn apply_rules(context: &Context, project: &Project, checkpointer: &Checkpointer
         .map_err(|fail| fail.render())
         .and_then(|config| {
             let rules = config.settings.checkpoint.retention();
-            let pruned = checkpointer.prune(project.id, &rules, false);
+            let pruned = checkpointer.expire(project.id, &rules, false);
             pruned.map_err(|error| error.to_string())
         });
     match pruned {
@@ -271,7 +271,11 @@ fn delete(context: &Context, names: &[String]) -> Outcome {
 fn prune(context: &Context, dry_run: bool) -> Outcome {
     let (project, checkpointer) = of_project(context)?;
     let rules = context.config()?.settings.checkpoint.retention();
-    let gone = checkpointer.prune(project.id, &rules, dry_run)?;
+    let gone = if dry_run {
+        checkpointer.expire(project.id, &rules, true)?
+    } else {
+        checkpointer.prune(project.id, &rules)?
+    };
     let word = if dry_run { "Would delete" } else { "Deleted" };
     for manifest in &gone {
         let (id, task) = (manifest.id, manifest.task);
