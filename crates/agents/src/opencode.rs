@@ -14,9 +14,15 @@ mod places;
 mod takeover;
 mod view;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use app::ports::agents::{AgentCommand, AgentRequest, Driver, OutputParser};
+use app::ports::{
+    agents::{AgentCommand, AgentRequest, Driver, OutputParser},
+    checkpoints::KeptConversation,
+};
 use domain::{
     agent::{AgentConfig, Isolation, PermissionMode, PromptBy},
     failure::{Failure, FailureReason},
@@ -93,6 +99,15 @@ impl Driver for OpencodeDriver {
             secrets,
             warnings,
         })
+    }
+
+    fn keep_conversation(
+        &self,
+        session_dir: &Path,
+        known: Option<&str>,
+        folder: &Path,
+    ) -> Result<Option<KeptConversation>, String> {
+        takeover::keep(session_dir, known, folder)
     }
 
     fn parser(&self) -> Box<dyn OutputParser> {
@@ -217,7 +232,7 @@ impl<'a> Session<'a> {
     }
 
     /// The `coder` agent, where the user has none of that name.
-    fn seed_coder(&self, config_dir: &std::path::Path) -> std::io::Result<()> {
+    fn seed_coder(&self, config_dir: &Path) -> std::io::Result<()> {
         let mut folders = vec![self.request.workspace.join(".opencode")];
         folders.extend(self.untracked.iter().cloned());
         folders.extend(self.places.dot_folder.clone());

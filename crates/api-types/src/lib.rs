@@ -10,6 +10,7 @@
 
 mod archive;
 mod audit;
+mod checkpoint;
 mod config;
 mod dependencies;
 mod envelope;
@@ -31,6 +32,10 @@ pub use archive::{
 pub use audit::{
     AuditBadHead, AuditExportDocument, AuditFault, AuditHeadDocument, AuditKeyDocument,
     AuditVerifyDocument,
+};
+pub use checkpoint::{
+    CheckpointDiffDocument, CheckpointDocument, CheckpointFile, CheckpointListDocument,
+    CheckpointsDeletedDocument,
 };
 pub use config::{
     ConfigDocument, ConfigEntry, ConfigInitDocument, ConfigPathDocument, ConfigValueDocument,

@@ -77,6 +77,7 @@ pub(crate) fn task() -> Task {
             gates: vec![],
             require_diff: false,
             continues: None,
+            forked_from: None,
             kind: TaskKind::External,
             mode: TaskMode::Collaborative,
         },

@@ -68,6 +68,8 @@ pub struct TaskDocument {
     /// What it goes on from, rather than from the target branch: a session, and the commit that
     /// holds its work.
     pub continues: Option<Continuation>,
+    /// The task whose checkpoint it was made from.
+    pub forked_from: Option<TaskId>,
     /// Why it failed: `reason` is one of a closed list, `message` one line, `details` the rest.
     pub failure: Option<Failure>,
     /// Not to be started before.
@@ -186,6 +188,7 @@ impl From<&Task> for TaskDocument {
             retried_by: chain.retried_by,
             chain_root: chain.root,
             continues: spec.continues.clone(),
+            forked_from: spec.forked_from,
             failure: task.failure().cloned(),
             not_before: task.not_before.as_ref().map(|due| due.wall),
             created_at: task.created_at,

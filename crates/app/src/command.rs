@@ -6,13 +6,13 @@ use domain::{
     agent::AgentName,
     failure::Failure,
     gate::{GateResult, GateSpec},
-    id::{ProjectId, SessionId, TaskId},
+    id::{CheckpointId, ProjectId, SessionId, TaskId},
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
     retry::Backoff,
     session::{Session, SessionCommand, StopReason},
-    task::{Limits, Priority, Task, TaskKind, TaskMode, TaskState},
+    task::{Continuation, Limits, Priority, Task, TaskKind, TaskMode, TaskState},
     time::{Due, Timestamp},
     workspace::WorkspaceMode,
 };
@@ -273,6 +273,31 @@ pub enum Command {
         /// Out (`true`) or back (`false`).
         archived: bool,
     },
+    /// Note that what a task has reached was kept.
+    RecordCheckpoint {
+        /// Which task.
+        task: TaskId,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The SHA-256 of its manifest.
+        manifest: String,
+    },
+    /// Queue a task like another one, that goes on from a checkpoint of it.
+    ForkTask {
+        /// The task that the checkpoint is of.
+        task: TaskId,
+        /// What the new one goes on from.
+        continues: Continuation,
+        /// Where it edits.
+        workspace: WorkspaceMode,
+        /// What it is told besides.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+        /// Refuse where the task has not ended.
+        only_ended: bool,
+        /// The queue's limits.
+        queue: QueueLimits,
+    },
     /// An outside agent joins an external task.
     Attach {
         /// Which.
@@ -435,6 +460,27 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         } => verbs::extend_timeout(change, *task, *extend_seconds),
         Command::DeleteTasks { tasks } => verbs::delete_tasks(change, tasks),
         Command::ArchiveTasks { tasks, archived } => verbs::archive_tasks(change, tasks, *archived),
+        Command::RecordCheckpoint {
+            task,
+            checkpoint,
+            manifest,
+        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest),
+        Command::ForkTask {
+            task,
+            continues,
+            workspace,
+            hint,
+            only_ended,
+            queue,
+        } => {
+            let fork = verbs::Fork {
+                continues,
+                workspace: *workspace,
+                hint: hint.as_deref(),
+                only_ended: *only_ended,
+            };
+            verbs::fork_task(change, *task, &fork, queue)
+        }
         Command::Attach {
             task,
             agent,

@@ -41,6 +41,18 @@ pub enum CrashPoint {
     LeftoversEnded,
     /// Recovery has kept the work of a lost session.
     Salvaged,
+    /// The folder of a checkpoint is whole, and nothing else knows of it.
+    CheckpointDrafted,
+    /// A reference keeps its objects.
+    CheckpointKept,
+    /// The task's stream has it.
+    CheckpointRecorded,
+    /// Lists show it.
+    CheckpointShown,
+    /// A deleted one is in no list any more.
+    CheckpointHidden,
+    /// No reference keeps its objects any more.
+    CheckpointDropped,
 }
 
 impl CrashPoint {
@@ -64,6 +76,16 @@ impl CrashPoint {
         Self::Salvaged,
     ];
 
+    /// Those of checkpoints, which may come at any time.
+    pub const OF_CHECKPOINTS: [Self; 6] = [
+        Self::CheckpointDrafted,
+        Self::CheckpointKept,
+        Self::CheckpointRecorded,
+        Self::CheckpointShown,
+        Self::CheckpointHidden,
+        Self::CheckpointDropped,
+    ];
+
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -84,6 +106,12 @@ impl CrashPoint {
             Self::Finished => "finished",
             Self::LeftoversEnded => "leftovers-ended",
             Self::Salvaged => "salvaged",
+            Self::CheckpointDrafted => "checkpoint-drafted",
+            Self::CheckpointKept => "checkpoint-kept",
+            Self::CheckpointRecorded => "checkpoint-recorded",
+            Self::CheckpointShown => "checkpoint-shown",
+            Self::CheckpointHidden => "checkpoint-hidden",
+            Self::CheckpointDropped => "checkpoint-dropped",
         }
     }
 

@@ -167,6 +167,9 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
         TaskEvent::LimitsChanged { .. } => (Level::Info, "limits changed".to_owned()),
         TaskEvent::Archived => (Level::Info, "archived".to_owned()),
         TaskEvent::Restored => (Level::Info, "back from the archive".to_owned()),
+        TaskEvent::Checkpointed { checkpoint, .. } => {
+            (Level::Info, format!("kept as checkpoint {checkpoint}"))
+        }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
     }
 }

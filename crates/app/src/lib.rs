@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod audit;
+pub mod checkpoints;
 pub mod command;
 pub mod crash_points;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The traits through which everything outside is reached. Each says what an adapter must do.
 
 pub mod agents;
+pub mod checkpoints;
 pub mod clock;
 pub mod folders;
 pub mod gates;

@@ -2,6 +2,7 @@
 
 mod archive_tasks;
 mod change;
+mod checkpoint;
 mod claim;
 mod continuation;
 mod create_task;
@@ -17,6 +18,7 @@ mod timeout;
 
 pub(crate) use archive_tasks::archive_tasks;
 pub(crate) use change::Change;
+pub(crate) use checkpoint::{Fork, fork_task, record_checkpoint};
 use continuation::continuation;
 
 pub(crate) use claim::{ClaimTerms, claim_next, claim_task};

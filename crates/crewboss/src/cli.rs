@@ -4,6 +4,7 @@ mod archive;
 mod attach;
 mod audit;
 mod cancel;
+mod checkpoint;
 mod clean;
 mod completions;
 mod config;
@@ -129,6 +130,8 @@ enum Verb {
     Diff(diff::Args),
     /// Merge a task's finished work into a branch
     Merge(merge::Args),
+    /// Keep what a task has reached, look at it, and go back to it
+    Checkpoint(checkpoint::Args),
     /// Delete tasks that have ended
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
@@ -302,6 +305,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Timeout(args) => args.run(context),
         Verb::Diff(args) => args.run(context),
         Verb::Merge(args) => args.run(context),
+        Verb::Checkpoint(args) => args.run(context),
         Verb::Clean(args) => args.run(context),
         Verb::Archive(args) => args.run(context),
         Verb::Import(args) => args.run(context),

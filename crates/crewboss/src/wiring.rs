@@ -10,8 +10,10 @@ use std::{
 
 use agents::{Registry, Unlisted};
 use app::{
+    checkpoints::Checkpointer,
     ports::{
         agents::Agents,
+        checkpoints::Checkpoints,
         folders::{Folders, LogLimits},
         journal::JournalLimits,
         processes::Processes,
@@ -24,7 +26,7 @@ use app::{
 use domain::plan::Policy;
 use runner::{Deps, Interrupt, RunnerConfig, RunnerSockets, Timings};
 use sandbox_host::{HostOptions, HostProcesses};
-use task_folder::{ProjectFolders, ProjectJournal};
+use task_folder::{CheckpointFolders, ProjectFolders, ProjectJournal};
 use workspace_git::GitWorkspaces;
 
 use crate::{
@@ -82,6 +84,25 @@ pub(crate) fn journal(config: &Config) -> ProjectJournal {
         file_hours: limits.history_file_hours,
         file_entries: limits.history_file_entries,
         files_kept: limits.history_files_kept,
+    })
+}
+
+pub(crate) fn checkpoints() -> Arc<dyn Checkpoints> {
+    Arc::new(CheckpointFolders::new())
+}
+
+/// What makes and deletes the project's checkpoints.
+pub(crate) fn checkpointer(context: &Context) -> Result<Checkpointer, Fail> {
+    let root = context.places.project.clone();
+    Ok(Checkpointer {
+        store: context.store()?,
+        clock: context.clock()?,
+        folders: context.folders(),
+        checkpoints: checkpoints(),
+        workspaces: context.workspaces(),
+        agents: agents(context.config()?, &context.places, &root),
+        root,
+        meta: context.meta(),
     })
 }
 
@@ -224,6 +245,8 @@ pub(crate) fn runner_config(
             transcript_bytes: limits.transcript_bytes_max,
         },
         line_bytes_max: usize::try_from(limits.line_bytes_max).unwrap_or(usize::MAX),
+        checkpoint_every: config.settings.checkpoint.every(),
+        retention: config.settings.checkpoint.retention(),
         ..RunnerConfig::new(root, places.run_directory())
     }
 }
@@ -248,6 +271,7 @@ pub(crate) fn deps(
         workspaces: context.workspaces(),
         gates: Arc::new(verify::CommandGates::new(processes, clock)),
         folders: context.folders(),
+        checkpoints: checkpoints(),
         agents,
         config: runner_config(&context.env, &context.places, config, root),
         interrupt,

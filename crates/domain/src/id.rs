@@ -134,6 +134,18 @@ ids! {
     TaskId = "task";
     /// One agent at work on one task.
     SessionId = "ses";
+    /// What a task had reached at one time.
+    CheckpointId = "ckp";
+}
+
+impl CheckpointId {
+    /// An id that is given out by nobody: time-ordered, and as good as unique by its noise.
+    #[must_use]
+    pub fn at(now: Timestamp, noise: u64) -> Self {
+        let from_clock = now.as_millis().max(0).unsigned_abs() << SEQUENCE_BITS;
+        let number = (from_clock | (noise & ((1 << SEQUENCE_BITS) - 1))) & ((1 << 63) - 1);
+        Self(number.max(1))
+    }
 }
 
 /// A caller's own name for a task: `[A-Za-z0-9_-]{1,64}`, unique in its project.

@@ -234,6 +234,7 @@ fn task_in(state: TaskState) -> Task {
             gates: vec![],
             require_diff: false,
             continues: None,
+            forked_from: None,
             kind: TaskKind::Managed,
             mode: TaskMode::Exclusive,
         },
@@ -386,6 +387,13 @@ fn task_commands() -> Vec<(&'static str, TaskCommand)> {
         ("change limits", TaskCommand::ChangeLimits { limits: more }),
         ("archive", TaskCommand::Archive { archived: true }),
         ("restore", TaskCommand::Archive { archived: false }),
+        (
+            "checkpoint",
+            TaskCommand::Checkpoint {
+                checkpoint: "ckp_1".parse().expect("an id"),
+                manifest: String::new(),
+            },
+        ),
         ("delete", TaskCommand::Delete),
     ]
 }

@@ -8,7 +8,7 @@ use crate::{
     agent::AgentName,
     failure::{Failure, FailureReason},
     gate::GateSpec,
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{CheckpointId, Key, ProjectId, SessionId, TaskId},
     rejection::Rejected,
     retry::Backoff,
     time::{Due, Now, Timestamp},
@@ -97,6 +97,9 @@ pub struct Continuation {
     /// The commit that holds that work; `None` where it left none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
+    /// The checkpoint that it starts from, with plan, decisions and conversation as they were then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointId>,
 }
 
 /// What was asked for. It never changes once the task exists.
@@ -138,6 +141,9 @@ pub struct TaskSpec {
     /// What it goes on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Continuation>,
+    /// The task whose checkpoint it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<TaskId>,
     /// Who does the work.
     #[serde(default)]
     pub kind: TaskKind,
@@ -355,6 +361,13 @@ pub enum TaskCommand {
         /// Out (`true`) or back (`false`).
         archived: bool,
     },
+    /// Note that what it has reached was kept.
+    Checkpoint {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The SHA-256 of its manifest, in hexadecimal digits.
+        manifest: String,
+    },
     /// Delete it, softly.
     Delete,
 }
@@ -418,6 +431,13 @@ pub enum TaskEvent {
     Archived,
     /// See [`TaskCommand::Archive`].
     Restored,
+    /// See [`TaskCommand::Checkpoint`].
+    Checkpointed {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The SHA-256 of its manifest.
+        manifest: String,
+    },
     /// See [`TaskCommand::Delete`].
     Deleted,
 }
@@ -443,6 +463,7 @@ impl TaskEvent {
             Self::LimitsChanged { .. } => "task.limits_changed",
             Self::Archived => "task.archived",
             Self::Restored => "task.restored",
+            Self::Checkpointed { .. } => "task.checkpointed",
             Self::Deleted => "task.deleted",
         }
     }
@@ -464,6 +485,7 @@ impl TaskCommand {
             Self::ChangeLimits { .. } => "change limits",
             Self::Archive { archived: true } => "archive",
             Self::Archive { archived: false } => "restore",
+            Self::Checkpoint { .. } => "checkpoint",
             Self::Delete => "delete",
         }
     }
@@ -693,6 +715,16 @@ impl Task {
                 rejected("a running task is cancelled first")
             }
             (_, TaskCommand::Delete) => Ok(vec![TaskEvent::Deleted]),
+            (
+                _,
+                TaskCommand::Checkpoint {
+                    checkpoint,
+                    manifest,
+                },
+            ) => Ok(vec![TaskEvent::Checkpointed {
+                checkpoint: *checkpoint,
+                manifest: manifest.clone(),
+            }]),
 
             (TaskState::Pending, TaskCommand::Detach { .. }) => rejected("no agent holds it"),
             (
@@ -776,6 +808,7 @@ impl Task {
             TaskEvent::LimitsChanged { limits } => self.limits = limits.clone(),
             TaskEvent::Archived => self.archived_at = Some(at),
             TaskEvent::Restored => self.archived_at = None,
+            TaskEvent::Checkpointed { .. } => {}
             TaskEvent::Deleted => self.deleted_at = Some(at),
         }
         self
@@ -796,6 +829,7 @@ impl TaskCommand {
             | Self::Retry { .. }
             | Self::ChangeLimits { .. }
             | Self::Archive { .. }
+            | Self::Checkpoint { .. }
             | Self::Delete => None,
         }
     }

@@ -3,10 +3,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use app::{
+    checkpoints::Retention,
     command::RecoveryPolicy,
     ports::{
-        agents::Agents, clock::Clock, folders::Folders, folders::LogLimits, gates::Gates,
-        processes::Processes, store::Store, workspaces::Workspaces,
+        agents::Agents, checkpoints::Checkpoints, clock::Clock, folders::Folders,
+        folders::LogLimits, gates::Gates, processes::Processes, store::Store,
+        workspaces::Workspaces,
     },
 };
 use domain::{gate::GateSpec, process::ProcessIdentity, workspace::WorkspaceMode};
@@ -30,6 +32,8 @@ pub struct Deps {
     pub gates: Arc<dyn Gates>,
     /// Where logs and outcomes go.
     pub folders: Arc<dyn Folders>,
+    /// Where checkpoints go.
+    pub checkpoints: Arc<dyn Checkpoints>,
     /// How agents are driven.
     pub agents: Arc<dyn Agents>,
     /// What the project's configuration says.
@@ -80,6 +84,10 @@ pub struct RunnerConfig {
     pub log: LogLimits,
     /// A longer line of output is cut.
     pub line_bytes_max: usize,
+    /// How often what a session has reached is kept; never where `None`.
+    pub checkpoint_every: Option<Duration>,
+    /// Which checkpoints stay.
+    pub retention: Retention,
 }
 
 /// Environment and secrets stay out.
@@ -116,6 +124,8 @@ impl RunnerConfig {
             timings: Timings::default(),
             log: LogLimits::default(),
             line_bytes_max: 1 << 20,
+            checkpoint_every: None,
+            retention: Retention::default(),
         }
     }
 }

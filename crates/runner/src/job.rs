@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use app::{
+    checkpoints::origin,
     error::Error,
     ports::{
         agents::Conversation,
+        checkpoints::Checkpoints,
         folders::{Folders, SessionPlace},
         store::Store,
         workspaces::Dependency,
@@ -29,6 +31,10 @@ pub(crate) struct Job {
     pub(crate) continue_from: Option<CommitId>,
     /// The conversation that it goes on with.
     pub(crate) conversation: Option<Conversation>,
+    /// The checkpoint's commit that its workspace is to be like.
+    pub(crate) restore: Option<CommitId>,
+    /// What a person should know of its beginning.
+    pub(crate) warnings: Vec<String>,
     depends_on: Vec<TaskId>,
 }
 
@@ -36,6 +42,7 @@ impl Job {
     pub(crate) fn read(
         store: &dyn Store,
         folders: &dyn Folders,
+        checkpoints: &dyn Checkpoints,
         root: &Path,
         task: TaskId,
     ) -> Result<Self, Error> {
@@ -46,7 +53,10 @@ impl Job {
             .filter_map(|session| session.workspace.as_ref()?.base.clone())
             .next_back();
         let continues = details.view.task.spec.continues.as_ref();
+        let from = origin(checkpoints, root, &details.view.task)
+            .map_err(|error| Error::unavailable(crate::failures::chain(&error)))?;
         let conversation = match continues {
+            Some(continues) if continues.checkpoint.is_some() => from.conversation,
             Some(continues) => conversation(store, folders, root, continues.session)?,
             None => None,
         };
@@ -54,6 +64,8 @@ impl Job {
             base,
             continue_from: continues.and_then(|continues| continues.commit.clone()),
             conversation,
+            restore: from.restore,
+            warnings: from.warnings,
             depends_on: details.dependencies.iter().map(|task| task.id).collect(),
             task: details.view.task,
         })

@@ -16,6 +16,7 @@
 //! the work, and ends without an outcome, so that recovery requeues the task.
 
 mod agent;
+mod checkpoints;
 mod config;
 mod control;
 mod event;

@@ -129,7 +129,8 @@ fn carry(mut deps: Deps, id: SessionId, fence: u64) -> RunnerExit {
     let control = Control::start(run_directory, id, board.clone(), keeper.handle());
 
     let root = &deps.config.project_root;
-    let job = match Job::read(&*deps.store, &*deps.folders, root, session.task) {
+    let (store, folders, checkpoints) = (&*deps.store, &*deps.folders, &*deps.checkpoints);
+    let job = match Job::read(store, folders, checkpoints, root, session.task) {
         Ok(job) => job,
         Err(error) => return RunnerExit::Unreachable(error.to_string()),
     };

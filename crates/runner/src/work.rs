@@ -26,6 +26,7 @@ use domain::{
 
 use crate::{
     agent::{AgentEnd, RunningAgent, Surroundings},
+    checkpoints::Periodic,
     config::Deps,
     control::{Board, Phase},
     event::Event,
@@ -179,6 +180,7 @@ impl Work<'_> {
             target: config.target.clone(),
             base: self.job.base.clone(),
             continue_from: self.job.continue_from.clone(),
+            restore: self.job.restore.clone(),
             dependencies,
         };
         let workspace = workspaces.prepare(&request).map_err(|error| {
@@ -210,6 +212,7 @@ impl Work<'_> {
         let driver = self.deps.agents.driver(config.driver);
         let request = self.request(workspace, &config)?;
         let command = driver.prepare(&request)?;
+        outcome.warnings.extend(self.job.warnings.iter().cloned());
         outcome.warnings.extend(command.warnings.iter().cloned());
         let command = self.finish_command(command);
         self.listen(&*driver, &config, &command)?;
@@ -247,7 +250,9 @@ impl Work<'_> {
         if let Some(launched) = deps.on_launched.take() {
             launched(agent.process());
         }
+        let checkpoints = Periodic::start(deps, self.voice, self.job.task.id, self.output);
         let end = agent.attend(&around, watch);
+        drop(checkpoints);
         CrashPoint::AgentEnded.reached();
         self.keeper.wait_until_said();
         outcome.exit = end.exit;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use app::ports::folders::FolderError;
+use app::ports::{checkpoints::hex, folders::FolderError};
 use rustix::{
     fs::{
         AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat, open, openat, renameat,
@@ -18,6 +18,7 @@ use rustix::{
     },
     io::Errno,
 };
+use sha2::{Digest as _, Sha256};
 
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -124,6 +125,57 @@ impl Dir {
                 }
                 Err(errno) => return Err(self.error("lock", "", errno)),
             }
+        }
+    }
+
+    /// Whether nobody holds the lock; it is held until the folder is closed.
+    pub(crate) fn try_hold(&self) -> Result<bool, FolderError> {
+        loop {
+            match flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(false),
+                Err(errno) => return Err(self.error("lock", "", errno)),
+            }
+        }
+    }
+
+    /// The names in this folder, in order.
+    pub(crate) fn sorted_names(&self) -> Result<Vec<String>, FolderError> {
+        let mut names = self.names()?;
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        Ok(names)
+    }
+
+    /// The size of a regular file and the SHA-256 of its content; `None` where there is none.
+    pub(crate) fn digest(&self, name: &str) -> Result<Option<(u64, String)>, FolderError> {
+        let Some(file) = self.open_existing(name)? else {
+            return Ok(None);
+        };
+        let mut reader = io::BufReader::with_capacity(1 << 16, file);
+        let (mut bytes, mut hash) = (0_u64, Sha256::new());
+        let mut block = vec![0; 1 << 16];
+        loop {
+            let read = match reader.read(&mut block) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(|error| self.error("read", name, error))?,
+            };
+            if read == 0 {
+                return Ok(Some((bytes, hex(&hash.finalize()))));
+            }
+            hash.update(&block[..read]);
+            bytes += u64::try_from(read).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// Makes a file survive a power cut.
+    pub(crate) fn sync_file(&self, name: &str) -> Result<(), FolderError> {
+        match self.open_existing(name)? {
+            Some(file) => file
+                .sync_all()
+                .map_err(|error| self.error("sync", name, error)),
+            None => Ok(()),
         }
     }
 

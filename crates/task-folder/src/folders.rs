@@ -24,8 +24,8 @@ const HOME: &str = ".crewboss";
 const IGNORE: &str = ".gitignore";
 const TASKS: &str = "tasks";
 const SESSIONS: &str = "sessions";
-const STATE: &str = "state.json";
-const PLAN: &str = "plan.md";
+pub(crate) const STATE: &str = "state.json";
+pub(crate) const PLAN: &str = "plan.md";
 const OUTCOME: &str = "outcome.json";
 const LOG: &str = "agent.log";
 const TRANSCRIPT: &str = "transcript.jsonl";
@@ -88,7 +88,7 @@ impl ProjectFolders {
         Ok(tasks)
     }
 
-    fn existing_tasks(root: &Path) -> Result<Option<Dir>, FolderError> {
+    pub(crate) fn existing_tasks(root: &Path) -> Result<Option<Dir>, FolderError> {
         match Dir::root(root)?.existing(HOME)? {
             Some(home) => home.existing(TASKS),
             None => Ok(None),
@@ -238,7 +238,11 @@ fn shown(folder: &Dir) -> Option<u64> {
     (shown.schema == STATE_SCHEMA).then_some(shown.version)
 }
 
-fn pretty<T: Serialize>(value: &T, folder: &Dir, name: &str) -> Result<Vec<u8>, FolderError> {
+pub(crate) fn pretty<T: Serialize>(
+    value: &T,
+    folder: &Dir,
+    name: &str,
+) -> Result<Vec<u8>, FolderError> {
     let mut json = serde_json::to_vec_pretty(value)
         .map_err(|error| failed("write", folder.path().join(name), error.into()))?;
     json.push(b'\n');
@@ -288,6 +292,7 @@ mod tests {
                 gates: vec![],
                 require_diff: false,
                 continues: None,
+                forked_from: None,
                 kind: TaskKind::Managed,
                 mode: TaskMode::Exclusive,
             },

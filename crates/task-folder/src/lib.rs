@@ -8,6 +8,10 @@
 //!     plan.md
 //!     logs.jsonl                  what happened; logs.jsonl.<n>.gz are its full files
 //!     decisions.md                what was decided
+//!     checkpoints/<checkpoint>/
+//!       manifest.json             what it is, with a hash for each file; written last
+//!       state.json plan.md decisions.md
+//!       conversation/             what the agent needs to go on
 //!     sessions/<session>/
 //!       outcome.json              how it ended, before the store knows
 //!       agent.log, agent.log.1 …  what the agent printed
@@ -19,6 +23,7 @@
 //! Everything is reached through open folders, one name at a time, and a symbolic link is never
 //! followed: whatever an agent plants in `.crewboss/` leads nowhere.
 
+mod checkpoints;
 mod decisions;
 mod dir;
 mod folders;
@@ -26,5 +31,6 @@ mod journal;
 mod log;
 mod transcript;
 
+pub use checkpoints::CheckpointFolders;
 pub use folders::ProjectFolders;
 pub use journal::ProjectJournal;

@@ -9,6 +9,7 @@
 
 mod changes;
 mod checkout;
+mod checkpoint;
 mod combine;
 mod commit;
 mod git;
@@ -28,11 +29,11 @@ mod worktree;
 use std::path::{Path, PathBuf};
 
 use app::ports::workspaces::{
-    Authorship, Committed, Diff, Inventory, Merged, PrepareRequest, Published, Removed, Salvage,
+    Authorship, CheckpointRequest, CheckpointTree, Committed, Diff, Inventory, KeptCheckpoint, Merged, PrepareRequest, Published, Removed, Salvage,
     Target, WorkspaceError, Workspaces,
 };
 use domain::{
-    id::SessionId,
+    id::{CheckpointId, SessionId},
     workspace::{CommitId, WorkspaceMode, WorkspaceRecord},
 };
 
@@ -198,6 +199,47 @@ impl Workspaces for GitWorkspaces {
     fn inventory(&self, project: &Path) -> Result<Inventory, WorkspaceError> {
         let located = Located::find(&self.git, project)?;
         inventory::inventory(&self.layout, &located.repository)
+    }
+
+    fn checkpoint(&self, request: &CheckpointRequest) -> Result<CheckpointTree, WorkspaceError> {
+        checkpoint::take(&self.git, &self.layout, request)
+    }
+
+    fn keep_checkpoint(
+        &self,
+        repository: &Path,
+        id: CheckpointId,
+        commit: &CommitId,
+    ) -> Result<(), WorkspaceError> {
+        checkpoint::keep(&self.git, repository, id, commit)
+    }
+
+    fn checkpoints(&self, project: &Path) -> Result<Vec<KeptCheckpoint>, WorkspaceError> {
+        checkpoint::list(&self.git, &self.layout, project)
+    }
+
+    fn drop_checkpoint(&self, project: &Path, id: CheckpointId) -> Result<(), WorkspaceError> {
+        checkpoint::drop_kept(&self.git, &self.layout, project, id)
+    }
+
+    fn verify_checkpoint(
+        &self,
+        repository: &Path,
+        commit: &CommitId,
+        tree: &CommitId,
+    ) -> Result<Vec<String>, WorkspaceError> {
+        checkpoint::verify(&self.git, repository, commit, tree)
+    }
+
+    fn checkpoint_diff(
+        &self,
+        project: &Path,
+        base: &CommitId,
+        tip: &CommitId,
+        patch_bytes_max: usize,
+    ) -> Result<Diff, WorkspaceError> {
+        let repository = checkpoint::holder(&self.git, &self.layout, project, base)?;
+        changes::diff(&repository, base, tip, patch_bytes_max)
     }
 
     fn folders(&self) -> Result<Vec<(SessionId, PathBuf)>, WorkspaceError> {

@@ -6,7 +6,7 @@ use app::ports::workspaces::{PrepareRequest, WorkspaceError};
 use domain::workspace::{CommitId, WorkspaceMode, WorkspaceRecord, branch_name};
 
 use crate::{
-    combine,
+    checkpoint, combine,
     git::Git,
     guard::{self, Guard},
     layout::{Layout, delete, make_private},
@@ -24,7 +24,7 @@ pub(crate) fn prepare(
     match request.mode {
         WorkspaceMode::Worktree => worktree(git, layout, request),
         WorkspaceMode::InPlace => in_place(request),
-        WorkspaceMode::Folder => folder(layout, request),
+        WorkspaceMode::Folder => folder(git, layout, request),
     }
 }
 
@@ -34,9 +34,16 @@ fn in_place(request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError>
     Ok(plain(WorkspaceMode::InPlace, &path))
 }
 
-fn folder(layout: &Layout, request: &PrepareRequest) -> Result<WorkspaceRecord, WorkspaceError> {
+fn folder(
+    git: &Git,
+    layout: &Layout,
+    request: &PrepareRequest,
+) -> Result<WorkspaceRecord, WorkspaceError> {
     let path = layout.real()?.folder(request.session);
     make_private(&path)?;
+    if let Some(tree) = &request.restore {
+        checkpoint::fill_folder(git, layout, &request.project, tree, &path)?;
+    }
     Ok(plain(WorkspaceMode::Folder, &path))
 }
 
@@ -75,6 +82,9 @@ fn worktree(
     made.call()
         .args(["reset", "--quiet", "--hard", start.as_str(), "--"])
         .run()?;
+    if let Some(whole) = &request.restore {
+        checkpoint::add_ignored(&made, &start, whole)?;
+    }
     fs::create_dir_all(&record.directory).map_err(io_error("create", &record.directory))?;
     guard::record(&Worktree::at(&located.repository, &path)?)?;
     made.write_record(&record)?;

@@ -16,6 +16,7 @@ use app::ports::workspaces::WorkspaceError;
 use domain::workspace::CommitId;
 
 use crate::{
+    checkpoint,
     git::{Call, Git},
     layout::delete,
     names,
@@ -53,23 +54,82 @@ pub(crate) fn take(
     index: &Path,
     unreadable: Unreadable,
 ) -> Result<Snapshot, WorkspaceError> {
-    let git_dir = worktree
-        .admin
-        .as_deref()
-        .unwrap_or(&worktree.repository.common);
-    let mut area = Area {
-        git: worktree.repository.git,
-        git_dir,
-        root: worktree.path.clone(),
-        index: index.to_owned(),
-        excludes: None,
-        unreadable,
-        warnings: Vec::new(),
-    };
+    let mut area = Area::of(worktree, index, unreadable);
     area.seed(worktree.admin.as_deref(), head)?;
     let tree = area.tree(Some(start), 0)?;
     Ok(Snapshot {
         tree,
+        warnings: area.warnings,
+    })
+}
+
+/// What an earlier snapshot of the same worktree knew of its files.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    /// Its index; perhaps there is none.
+    pub(crate) index: &'a Path,
+}
+
+/// Takes the snapshot of a directory, beginning with what is known of it.
+pub(crate) fn take_known(
+    worktree: &Worktree<'_>,
+    head: Option<&CommitId>,
+    start: Option<&CommitId>,
+    index: &Path,
+    unreadable: Unreadable,
+    known: &Known<'_>,
+) -> Result<Snapshot, WorkspaceError> {
+    let mut area = Area::of(worktree, index, unreadable);
+    if !area.goes_on_from(known)? {
+        match head {
+            Some(head) => area.seed(worktree.admin.as_deref(), head)?,
+            None => area.clear()?,
+        }
+    }
+    let tree = area.tree(start, 0)?;
+    checkpoint::remember_copy(index, known.index);
+    Ok(Snapshot {
+        tree,
+        warnings: area.warnings,
+    })
+}
+
+/// The tree of an index after a snapshot, with the ignored files too.
+pub(crate) fn with_ignored(
+    worktree: &Worktree<'_>,
+    index: &Path,
+) -> Result<Snapshot, WorkspaceError> {
+    let mut area = Area::of(worktree, index, Unreadable::Skip);
+    let ask = [
+        "ls-files",
+        "-z",
+        "--others",
+        "--ignored",
+        "--exclude-standard",
+    ];
+    let output = area.call().args(ask).run()?;
+    let (mut files, mut nested) = (Vec::new(), Vec::new());
+    for name in output
+        .items()
+        .filter(|name| !checkpoint::is_of_crewboss(name))
+    {
+        match name.strip_suffix(b"/") {
+            Some(name) => nested.push(name.to_vec()),
+            None => files.push(name),
+        }
+    }
+    if !files.is_empty() {
+        let call = area.call().args(["update-index", "--add", "-z", "--stdin"]);
+        call.stdin(files.join(&0)).run()?;
+    }
+    for name in nested {
+        let shown = names::shown(&name);
+        area.warnings.push(format!(
+            "{shown} is an ignored git repository of its own and was left out"
+        ));
+    }
+    Ok(Snapshot {
+        tree: area.call().args(["write-tree"]).run()?.object()?,
         warnings: area.warnings,
     })
 }
@@ -88,6 +148,42 @@ struct Area<'a> {
 }
 
 impl<'a> Area<'a> {
+    fn of(worktree: &'a Worktree<'_>, index: &Path, unreadable: Unreadable) -> Self {
+        let git_dir = worktree
+            .admin
+            .as_deref()
+            .unwrap_or(&worktree.repository.common);
+        Self {
+            git: worktree.repository.git,
+            git_dir,
+            root: worktree.path.clone(),
+            index: index.to_owned(),
+            excludes: None,
+            unreadable,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Begins with an earlier snapshot's index. Not where it has files that are ignored: it cannot
+    /// say whether they are tracked or were not ignored then.
+    fn goes_on_from(&self, known: &Known<'_>) -> Result<bool, WorkspaceError> {
+        self.clear()?;
+        if checkpoint::copy_index(known.index, &self.index).is_err() {
+            return Ok(false);
+        }
+        let ask = [
+            "ls-files",
+            "-z",
+            "--cached",
+            "--ignored",
+            "--exclude-standard",
+        ];
+        Ok(match self.call().args(ask).run() {
+            Ok(output) => output.stdout.is_empty(),
+            Err(_) => false,
+        })
+    }
+
     fn call(&self) -> Call<'a> {
         let call = self
             .git

@@ -4,8 +4,8 @@
 
 use std::{fs, io::ErrorKind, path::Path};
 
-use app::ports::agents::Conversation;
-use rusqlite::{Connection, OpenFlags, params};
+use app::ports::{agents::Conversation, checkpoints::KeptConversation};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 /// Copies the database of an earlier session, whose agent no longer runs, and moves the
 /// conversation to `directory`. A session that begins again has its copy.
@@ -31,6 +31,57 @@ pub(super) fn take_over(
         remove(&copy)?;
     }
     moved
+}
+
+/// Copies a conversation's database as it is now. Without a name, the conversation is the newest
+/// that no other began.
+pub(super) fn keep(
+    session_dir: &Path,
+    known: Option<&str>,
+    folder: &Path,
+) -> Result<Option<KeptConversation>, String> {
+    let source = session_dir.join(super::DATABASE);
+    if !source.is_file() {
+        return Ok(None);
+    }
+    let copy = folder.join(super::DATABASE);
+    remove(&copy)?;
+    let kept = copy_of(&source, &copy).and_then(|()| cursor(&copy, known));
+    if !matches!(kept, Ok(Some(_))) {
+        remove(&copy)?;
+    }
+    kept
+}
+
+/// The conversation and its last message.
+fn cursor(copy: &Path, known: Option<&str>) -> Result<Option<KeptConversation>, String> {
+    let read = || -> rusqlite::Result<Option<KeptConversation>> {
+        let database = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let session = database
+            .query_row(
+                "SELECT id FROM session WHERE id = ?1 OR (?1 IS NULL AND parent_id IS NULL)
+                 ORDER BY time_created DESC, id DESC LIMIT 1",
+                [known],
+                |row| row.get::<_, String>(0),
+            )
+            .optional()?;
+        let Some(agent_session) = session else {
+            return Ok(None);
+        };
+        let last_message = database
+            .query_row(
+                "SELECT id FROM message WHERE session_id = ?1
+                 ORDER BY time_created DESC, id DESC LIMIT 1",
+                [&agent_session],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(Some(KeptConversation {
+            agent_session,
+            last_message,
+        }))
+    };
+    read().map_err(|error| format!("its database has another form: {error}"))
 }
 
 /// A consistent copy, of what is in the log beside it too.

@@ -3,7 +3,11 @@
 //! A driver starts nothing. The runner starts what [`Driver::prepare`] returns, feeds every line
 //! of both streams to the parser, and asks it for a report once the process has ended.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use domain::{
     agent::{AgentConfig, AgentName, DriverKind},
@@ -16,6 +20,8 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::checkpoints::KeptConversation;
 
 /// Where the agent may leave its sentinel files. Shown to it exactly as given, so they may be
 /// relative to its working directory.
@@ -295,6 +301,22 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The failure with which the task ends: nothing can be started.
     fn prepare(&self, request: &AgentRequest) -> Result<AgentCommand, Failure>;
+
+    /// Copies into `folder` what another session needs to go on with the conversation in
+    /// `session_dir`, as it is at this moment, whether or not the agent is at work. `known` is the
+    /// conversation, where its session has ended. `None` where there is nothing to go on with.
+    ///
+    /// # Errors
+    /// Why it cannot be kept; nothing of it is left in the folder then.
+    fn keep_conversation(
+        &self,
+        session_dir: &Path,
+        known: Option<&str>,
+        folder: &Path,
+    ) -> Result<Option<KeptConversation>, String> {
+        let _ = (session_dir, known, folder);
+        Ok(None)
+    }
 
     /// A parser for a process that was started from [`Driver::prepare`].
     fn parser(&self) -> Box<dyn OutputParser>;

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use domain::{
     failure::FailureReason,
-    id::{SessionId, TaskId},
+    id::{CheckpointId, ProjectId, SessionId, TaskId},
     workspace::{ChangedFile, CommitId, WorkspaceMode, WorkspaceRecord},
 };
 
@@ -36,6 +36,9 @@ pub struct PrepareRequest {
     pub base: Option<CommitId>,
     /// Starts from this commit (a predecessor's salvage) instead of base and dependencies.
     pub continue_from: Option<CommitId>,
+    /// A checkpoint's commit with everything that it kept, ignored files too, where the workspace is
+    /// to be as it was then.
+    pub restore: Option<CommitId>,
     /// Finished dependencies, in any order; their work is merged in the order of task ids.
     pub dependencies: Vec<Dependency>,
 }
@@ -162,6 +165,65 @@ pub struct Inventory {
     pub branches: Vec<(String, CommitId)>,
     /// Salvage references and where they point.
     pub salvages: Vec<(SessionId, CommitId)>,
+}
+
+/// What is to be kept of a workspace.
+#[derive(Debug, Clone)]
+pub struct CheckpointRequest {
+    /// The project's directory.
+    pub project: PathBuf,
+    /// The project.
+    pub project_id: ProjectId,
+    /// The task.
+    pub task: TaskId,
+    /// The session that works or worked there.
+    pub session: SessionId,
+    /// The checkpoint.
+    pub id: CheckpointId,
+    /// The workspace.
+    pub workspace: WorkspaceRecord,
+    /// The commit that the session left, where it has ended and left one.
+    pub commit: Option<CommitId>,
+    /// Whether ignored files are kept too.
+    pub with_ignored: bool,
+    /// Where a private index may be written.
+    pub index: PathBuf,
+    /// Where the index of an earlier checkpoint of the session is, and the next one's goes.
+    pub known_index: PathBuf,
+}
+
+/// What was kept of a workspace: objects that no reference keeps yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointTree {
+    /// The repository that has them.
+    pub repository: PathBuf,
+    /// The reference that is to keep them.
+    pub reference: String,
+    /// What work goes on from.
+    pub commit: CommitId,
+    /// The same with ignored files, where they were asked for.
+    pub with_ignored: Option<CommitId>,
+    /// The tree of all that was kept.
+    pub tree: CommitId,
+    /// Bytes of objects that the commit it builds on does not have.
+    pub bytes: u64,
+    /// What could not be kept or had to be changed to be kept.
+    pub warnings: Vec<String>,
+}
+
+/// A reference that keeps a checkpoint's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCheckpoint {
+    /// The repository that it is in.
+    pub repository: PathBuf,
+    /// The checkpoint.
+    pub id: CheckpointId,
+    /// Where it points.
+    pub commit: CommitId,
+    /// The task, as the commit says.
+    pub task: TaskId,
+    /// The project, as the commit says.
+    pub project: ProjectId,
 }
 
 /// Why a workspace operation was refused or failed.
@@ -484,6 +546,65 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Where there is no repository.
     fn inventory(&self, project: &std::path::Path) -> Result<Inventory, WorkspaceError>;
+
+    /// Makes a commit of all that a workspace holds, whoever works in it. The objects are durable;
+    /// no reference is written, and neither index, HEAD nor stash of anybody is touched.
+    ///
+    /// # Errors
+    /// Where the workspace is gone and left nothing.
+    fn checkpoint(&self, request: &CheckpointRequest) -> Result<CheckpointTree, WorkspaceError>;
+
+    /// Keeps a checkpoint's commit by its reference. One that is there already is fine.
+    ///
+    /// # Errors
+    /// Where it points elsewhere, or the repository is gone.
+    fn keep_checkpoint(
+        &self,
+        repository: &std::path::Path,
+        id: CheckpointId,
+        commit: &CommitId,
+    ) -> Result<(), WorkspaceError>;
+
+    /// The references that keep checkpoints in the repositories of a project; of other projects
+    /// too, where they share one.
+    ///
+    /// # Errors
+    /// Where a repository cannot be read.
+    fn checkpoints(&self, project: &std::path::Path)
+    -> Result<Vec<KeptCheckpoint>, WorkspaceError>;
+
+    /// Removes the reference of a checkpoint. None there is fine.
+    ///
+    /// # Errors
+    /// Where it is still there.
+    fn drop_checkpoint(
+        &self,
+        project: &std::path::Path,
+        id: CheckpointId,
+    ) -> Result<(), WorkspaceError>;
+
+    /// What is wrong with the objects of a checkpoint; nothing where they are whole.
+    ///
+    /// # Errors
+    /// Where the repository cannot be asked.
+    fn verify_checkpoint(
+        &self,
+        repository: &std::path::Path,
+        commit: &CommitId,
+        tree: &CommitId,
+    ) -> Result<Vec<String>, WorkspaceError>;
+
+    /// As [`Workspaces::diff`], between commits of checkpoints.
+    ///
+    /// # Errors
+    /// Where one of them is in no repository of the project.
+    fn checkpoint_diff(
+        &self,
+        project: &std::path::Path,
+        base: &CommitId,
+        tip: &CommitId,
+        patch_bytes_max: usize,
+    ) -> Result<Diff, WorkspaceError>;
 
     /// Plain folders in the state directory.
     ///

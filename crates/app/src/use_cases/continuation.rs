@@ -31,5 +31,6 @@ pub(super) fn continuation(change: &mut Change<'_>, id: TaskId) -> Result<Contin
     Ok(Continuation {
         session: session.id,
         commit: session.outcome.and_then(|outcome| outcome.commit),
+        checkpoint: None,
     })
 }

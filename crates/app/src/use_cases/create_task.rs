@@ -63,6 +63,7 @@ pub(crate) fn create_task(
             gates: new.gates.clone(),
             require_diff: new.require_diff,
             continues,
+            forked_from: None,
             kind: new.kind,
             mode: new.mode,
         },
@@ -103,7 +104,7 @@ pub(super) fn title(prompt: &str) -> String {
     }
 }
 
-fn check_queue(
+pub(super) fn check_queue(
     change: &mut Change<'_>,
     project: ProjectId,
     queue: &QueueLimits,

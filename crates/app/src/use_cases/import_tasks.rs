@@ -245,6 +245,7 @@ impl Import<'_, '_> {
                 gates: vec![],
                 require_diff: false,
                 continues: None,
+                forked_from: None,
                 kind: TaskKind::Managed,
                 mode: TaskMode::Exclusive,
             },

@@ -109,7 +109,11 @@ fn delete(context: &Context, word: &str, tasks: &[Task]) -> Outcome {
     let mut ids = Vec::with_capacity(tasks.len());
     let mut kept = Vec::new();
     for task in tasks {
-        match remove_workspaces(context, &context.details(task.id)?) {
+        let removed = remove_workspaces(context, &context.details(task.id)?).and_then(|kept| {
+            crate::wiring::checkpointer(context)?.delete_all(task.id)?;
+            Ok(kept)
+        });
+        match removed {
             Ok(folders) => {
                 kept.extend(folders);
                 ids.push(task.id);

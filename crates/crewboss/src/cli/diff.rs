@@ -90,7 +90,7 @@ fn commits(context: &Context, id: TaskId) -> Result<(Session, CommitId, CommitId
     ))
 }
 
-fn stat(context: &Context, files: &[ChangedFile]) -> Outcome {
+pub(super) fn stat(context: &Context, files: &[ChangedFile]) -> Outcome {
     for file in files {
         let letter = change_letter(file.status);
         let lines = match (file.insertions, file.deletions) {

@@ -47,6 +47,15 @@ impl Args {
         let configured = context.config()?.settings.workspace.target.clone();
         let target = self.into.or(configured);
         let root = context.root_of(task.project)?;
+        if context.config()?.settings.checkpoint.before_merge
+            && let Err(fail) = super::checkpoint::before_merge(context, id)
+        {
+            let why = fail.render();
+            context.out.warn(format_args!(
+                "no checkpoint before the merge: {}",
+                why.trim()
+            ));
+        }
         let merged = context
             .workspaces()
             .merge(Path::new(&root), &branch, target.as_deref())?;

@@ -1,6 +1,9 @@
 //! Every key with a default: its type, what it may be, and what it means. The one table from which
 //! the configuration, `config show`, the commented file and the reference are made.
 
+use std::time::Duration;
+
+use app::checkpoints::Retention;
 use domain::{retry::Backoff, task::Limits as TaskLimits, workspace::WorkspaceMode};
 
 use super::value::{Raw, Setting};
@@ -131,6 +134,15 @@ settings! {
         target: Option<String> = None, any, "The branch that work starts from and is merged into; by default the one checked out.";
         keep: bool = false, any, "Whether worktrees stay after their work is on a branch or salvaged.";
     }
+    /// Keeping what tasks have reached.
+    checkpoint: Checkpoint {
+        every_minutes: Option<u32> = None, positive, "Minutes after which what a task at work has reached is kept, again and again; not by itself where it is not set.";
+        before_merge: bool = true, any, "Whether what a task left is kept before its work is merged.";
+        keep_last: u32 = 10, positive, "Checkpoints of a task that are kept, the newest first.";
+        keep_daily: u32 = 7, any, "Days of which a task's last checkpoint is kept too.";
+        keep_weekly: u32 = 4, any, "Weeks of which a task's last checkpoint is kept too.";
+        max_bytes: u64 = 5_000_000_000, positive, "Bytes of all checkpoints of a project; above it the oldest go first, the newest of a task never.";
+    }
     /// Moving old tasks out of the lists.
     archive: Archive {
         enabled: bool = false, any, "Whether old tasks are archived without being asked to.";
@@ -169,6 +181,26 @@ impl Run {
             retries_max: self.retries_max,
             auto_retry: self.auto_retry,
         }
+    }
+}
+
+impl Checkpoint {
+    /// Which checkpoints stay.
+    #[must_use]
+    pub(crate) fn retention(&self) -> Retention {
+        Retention {
+            keep_last: self.keep_last,
+            keep_daily: self.keep_daily,
+            keep_weekly: self.keep_weekly,
+            max_bytes: self.max_bytes,
+        }
+    }
+
+    /// How often one is made by itself.
+    #[must_use]
+    pub(crate) fn every(&self) -> Option<Duration> {
+        self.every_minutes
+            .map(|minutes| Duration::from_secs(60 * u64::from(minutes)))
     }
 }
 

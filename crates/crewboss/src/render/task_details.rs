@@ -51,6 +51,12 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     let continues = task.spec.continues.as_ref();
     let continues = continues.map(|earlier| earlier.session.to_string());
     line("Goes on", &continues.unwrap_or_default());
+    let from = task.spec.continues.as_ref();
+    let from = from
+        .and_then(|from| from.checkpoint)
+        .zip(task.spec.forked_from);
+    let from = from.map(|(checkpoint, task)| format!("{checkpoint} of {task}"));
+    line("Made from", &from.unwrap_or_default());
     line("Owner", &task.spec.owner);
     line("Labels", &task.spec.labels.join(", "));
     for (key, value) in &task.spec.metadata {

@@ -71,6 +71,7 @@ pages! {
     agents: "docs/src/guide/agents.md";
     opencode: "docs/src/guide/opencode.md";
     workspaces: "docs/src/guide/workspaces.md";
+    checkpoints: "docs/src/guide/checkpoints.md";
     gates: "docs/src/guide/gates.md";
     dependencies: "docs/src/guide/dependencies.md";
     daemon: "docs/src/guide/daemon.md";

@@ -11,6 +11,7 @@
 mod arena;
 mod at_once;
 mod census;
+mod checkpoints;
 mod crashes;
 mod daemon;
 mod disks;

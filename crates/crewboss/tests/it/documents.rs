@@ -1,13 +1,14 @@
 //! Every document that is printed is the one that `api_types` describes.
 
 use api_types::{
-    ArchiveListDocument, ArchiveStatsDocument, Body, CancelDocument, CleanDocument, ConfigDocument,
-    ConfigPathDocument, ConfigValueDocument, DecisionDocument, DecisionListDocument, DepsDocument,
-    DepsGraphDocument, DepsValidateDocument, DiffDocument, DoctorDocument, Document, ErrorDocument,
-    HistoryDocument, HistoryVerifyDocument, IndexRebuildDocument, IndexStatsDocument,
-    IndexVerifyDocument, LogsDocument, MergeDocument, NoteDocument, ProblemCode, ProjectDocument,
-    RunDocument, SCHEMA_VERSION, SessionDocument, StatusDocument, TaskDetailsDocument,
-    TaskDocument, TimeoutsDocument, WaitDocument,
+    ArchiveListDocument, ArchiveStatsDocument, Body, CancelDocument, CheckpointDiffDocument,
+    CheckpointDocument, CheckpointListDocument, CheckpointsDeletedDocument, CleanDocument,
+    ConfigDocument, ConfigPathDocument, ConfigValueDocument, DecisionDocument,
+    DecisionListDocument, DepsDocument, DepsGraphDocument, DepsValidateDocument, DiffDocument,
+    DoctorDocument, Document, ErrorDocument, HistoryDocument, HistoryVerifyDocument,
+    IndexRebuildDocument, IndexStatsDocument, IndexVerifyDocument, LogsDocument, MergeDocument,
+    NoteDocument, ProblemCode, ProjectDocument, RunDocument, SCHEMA_VERSION, SessionDocument,
+    StatusDocument, TaskDetailsDocument, TaskDocument, TimeoutsDocument, WaitDocument,
 };
 use serde::de::DeserializeOwned;
 
@@ -92,11 +93,24 @@ fn the_queue() {
         1
     );
     assert!(!print::<MergeDocument>(&place, &["merge", &first]).already);
+    let made: CheckpointDocument = print(&place, &["checkpoint", "create", &first]);
+    let made = made.id.to_string();
+    let list: CheckpointListDocument = print(&place, &["checkpoint", "list", &first]);
+    assert_eq!(list.checkpoints.len(), 2, "one before the merge");
+    let shown: CheckpointDocument = print(&place, &["checkpoint", "show", &made]);
+    assert_eq!(shown, list.checkpoints[1]);
+    print::<CheckpointDiffDocument>(&place, &["checkpoint", "diff", &first, &made]);
+    let fork: TaskDocument = print(&place, &["checkpoint", "fork", &first, "--with", "more"]);
+    assert_eq!(fork.forked_from.unwrap().to_string(), first);
+    print::<CancelDocument>(&place, &["cancel", &fork.id.to_string()]);
+    print::<CheckpointsDeletedDocument>(&place, &["checkpoint", "prune", "--dry-run"]);
+    let gone: CheckpointsDeletedDocument = print(&place, &["checkpoint", "delete", &made]);
+    assert_eq!(gone.deleted[0].to_string(), made);
     print::<CancelDocument>(&place, &["cancel", &second]);
     print::<IndexRebuildDocument>(&place, &["index", "rebuild"]);
     assert_eq!(
         print::<IndexStatsDocument>(&place, &["index", "stats"]).total,
-        2
+        3
     );
     assert!(print::<IndexVerifyDocument>(&place, &["index", "verify"]).consistent);
     print::<ArchiveStatsDocument>(&place, &["archive", "stats"]);

@@ -18,6 +18,7 @@ const VERBS: &[&str] = &[
     "timeout",
     "diff",
     "merge",
+    "checkpoint",
     "clean",
     "archive",
     "deps",

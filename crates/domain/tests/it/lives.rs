@@ -55,6 +55,7 @@ fn task(kind: TaskKind, mode: TaskMode) -> Task {
             gates: vec![],
             require_diff: false,
             continues: None,
+            forked_from: None,
             kind,
             mode,
         },
@@ -113,6 +114,10 @@ fn task_command() -> impl Strategy<Value = TaskCommand> {
         }),
         any::<bool>().prop_map(|archived| TaskCommand::Archive { archived }),
         Just(TaskCommand::Delete),
+        Just(TaskCommand::Checkpoint {
+            checkpoint: "ckp_1".parse().expect("an id"),
+            manifest: String::new(),
+        }),
     ]
 }
 

@@ -176,6 +176,7 @@ fn task(number: u64) -> Task {
         project: "prj_1".parse().unwrap(),
         spec: TaskSpec {
             continues: None,
+            forked_from: None,
             agent: "coder".parse().unwrap(),
             prompt: "Say \"hi\"\nand go".to_owned(),
             name: "Say hi".to_owned(),

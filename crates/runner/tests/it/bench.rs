@@ -188,6 +188,7 @@ impl Bench {
                 self.clock.clone(),
             )),
             folders: Arc::new(ProjectFolders::new()),
+            checkpoints: Arc::new(task_folder::CheckpointFolders::new()),
             agents: Arc::new(agents::Registry::new(
                 self.agents.clone(),
                 &[],

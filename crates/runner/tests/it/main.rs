@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod checkpoints;
 mod completion;
 mod ending;
 mod loss;

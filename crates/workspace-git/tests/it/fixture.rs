@@ -185,6 +185,7 @@ impl Fixture {
             target: None,
             base: None,
             continue_from: None,
+            restore: None,
             dependencies: Vec::new(),
         }
     }

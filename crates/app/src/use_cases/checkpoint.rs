@@ -1,0 +1,106 @@
+//! Notes checkpoints, and makes tasks of them.
+
+use domain::{
+    id::{CheckpointId, TaskId},
+    rejection::Rejected,
+    task::{Chain, Continuation, Task, TaskCommand, TaskKind, TaskSpec, TaskState},
+    workspace::WorkspaceMode,
+};
+
+use super::{Change, create_task::check_queue};
+use crate::{
+    command::{Output, QueueLimits},
+    error::Error,
+    ports::store::IdKind,
+};
+
+/// Notes in the task's stream that what it has reached was kept.
+pub(crate) fn record_checkpoint(
+    change: &mut Change<'_>,
+    id: TaskId,
+    checkpoint: CheckpointId,
+    manifest: &str,
+) -> Result<Output, Error> {
+    let task = change.task(id)?;
+    let command = TaskCommand::Checkpoint {
+        checkpoint,
+        manifest: manifest.to_owned(),
+    };
+    let task = change.change_task(task, &command)?;
+    Ok(Output::Task {
+        task: Box::new(task),
+        queue_over: None,
+    })
+}
+
+/// What a task that goes on from a checkpoint differs in.
+pub(crate) struct Fork<'a> {
+    pub(crate) continues: &'a Continuation,
+    pub(crate) workspace: WorkspaceMode,
+    pub(crate) hint: Option<&'a str>,
+    pub(crate) only_ended: bool,
+}
+
+/// Queues a task like another one, that goes on from its checkpoint.
+pub(crate) fn fork_task(
+    change: &mut Change<'_>,
+    id: TaskId,
+    fork: &Fork<'_>,
+    queue: &QueueLimits,
+) -> Result<Output, Error> {
+    let from = change.task(id)?;
+    let rejected = |why: &str| {
+        let state = from.status().as_str();
+        Err(Rejected::new(id, state, "restore", why).into())
+    };
+    if from.deleted_at.is_some() {
+        return rejected("the task was deleted");
+    }
+    if from.spec.kind == TaskKind::External {
+        return rejected("agents attach to an external task themselves");
+    }
+    if fork.only_ended && !from.status().is_terminal() {
+        return rejected("it has not ended: cancel it first, or make another task by a fork");
+    }
+    let queue_over = check_queue(change, from.project, queue)?;
+    let number = change.tx().next_number(IdKind::Task)?;
+    let id = TaskId::from_number(number).ok_or_else(|| Error::corrupt("ids are used up"))?;
+    let now = change.now();
+    let prompt = match fork.hint {
+        Some(hint) => format!("{}\n\n{hint}", from.spec.prompt),
+        None => from.spec.prompt.clone(),
+    };
+    let task = Task {
+        id,
+        project: from.project,
+        spec: TaskSpec {
+            key: None,
+            prompt,
+            workspace: Some(fork.workspace),
+            continues: Some(fork.continues.clone()),
+            forked_from: Some(from.id),
+            ..from.spec
+        },
+        limits: from.limits,
+        chain: Chain {
+            root: id,
+            retry_of: None,
+            retry_count: 0,
+            retried_by: None,
+        },
+        state: TaskState::Pending,
+        fence: 0,
+        requeues: 0,
+        not_before: None,
+        archived_at: None,
+        deleted_at: None,
+        created_at: now.wall,
+        updated_at: now.wall,
+        version: 1,
+    };
+    change.create_task(&task)?;
+    Ok(Output::Task {
+        task: Box::new(task),
+        queue_over,
+    })
+}
