@@ -29,8 +29,8 @@ mod worktree;
 use std::path::{Path, PathBuf};
 
 use app::ports::workspaces::{
-    Authorship, CheckpointRequest, CheckpointTree, Committed, Diff, Inventory, KeptCheckpoint, Merged, PrepareRequest, Published, Removed, Salvage,
-    Target, WorkspaceError, Workspaces,
+    Authorship, CheckpointRequest, CheckpointTree, Committed, Diff, Inventory, KeptCheckpoint,
+    Merged, PrepareRequest, Published, Removed, Salvage, Target, WorkspaceError, Workspaces,
 };
 use domain::{
     id::{CheckpointId, SessionId},
