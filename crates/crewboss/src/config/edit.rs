@@ -117,6 +117,7 @@ fn example(name: &str) -> &'static str {
         "run.timeout_seconds" => "3600",
         "workspace.mode" => "\"worktree\"",
         "workspace.target" => "\"main\"",
+        "checkpoint.every_minutes" => "30",
         "audit.heads" => "\"/mnt/elsewhere/crewboss-heads.jsonl\"",
         _ => "\"\"",
     }
