@@ -42,7 +42,7 @@ const HUNG_MILLIS: u64 = 15_000;
 
 /// A store that changes its way when a daemon comes or goes.
 #[derive(Debug)]
-struct Connection(Arc<Ways>);
+pub(crate) struct Connection(Arc<Ways>);
 
 /// Both ways to the store.
 #[derive(Debug)]
@@ -67,15 +67,23 @@ enum Asking {
 }
 
 /// A store for this machine's places.
-pub(crate) fn connect(places: &Places, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
-    Arc::new(Connection(Arc::new(Ways {
+pub(crate) fn connect(places: &Places, clock: Arc<dyn Clock>) -> Connection {
+    Connection(Arc::new(Ways {
         socket: places.daemon_socket(),
         file: places.store_file(),
         clock,
         stream: Mutex::new(None),
         direct: Mutex::new(None),
         hung_until: AtomicU64::new(0),
-    })))
+    }))
+}
+
+impl Connection {
+    /// Whether the daemon answered last: what a commit owes is its business then.
+    pub(crate) fn is_served(&self) -> bool {
+        let stream = self.0.stream.lock();
+        stream.unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 }
 
 impl Store for Connection {

@@ -20,6 +20,7 @@ use domain::project::Project;
 
 use crate::{
     config::Config,
+    connection::{Connection, connect},
     environment::Environment,
     fail::{Exit, Fail},
     output::Output,
@@ -36,7 +37,7 @@ pub(crate) struct Context {
     flags: Vec<String>,
     config: OnceCell<Arc<Config>>,
     clock: OnceCell<Arc<dyn Clock>>,
-    store: OnceCell<Arc<dyn Store>>,
+    store: OnceCell<Arc<Connection>>,
     processes: OnceCell<Arc<dyn Processes>>,
     project: OnceCell<Project>,
 }
@@ -96,10 +97,15 @@ impl Context {
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fail> {
         if self.store.get().is_none() {
             crate::layout::make_store(&self.places, &self.clock()?)?;
-            let store = crate::connection::connect(&self.places, self.clock()?);
-            drop(self.store.set(store));
+            let store = connect(&self.places, self.clock()?);
+            drop(self.store.set(Arc::new(store)));
         }
-        Ok(Arc::clone(self.store.get().expect("it was just set")))
+        Ok(Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>)
+    }
+
+    /// Whether the daemon answered last: it carries out what commits owe, and signs.
+    pub(crate) fn is_served(&self) -> bool {
+        self.store.get().is_some_and(|store| store.is_served())
     }
 
     /// Whether there is anything to read: looking does not make a store.
@@ -170,7 +176,7 @@ impl Context {
 
     /// Whether a daemon answers for this store.
     pub(crate) fn has_daemon(&self) -> bool {
-        crate::connection::dial(&self.places.daemon_socket()).is_some()
+        self.is_served() || crate::connection::dial(&self.places.daemon_socket()).is_some()
     }
 
     /// A program in the user's `PATH`.

@@ -130,8 +130,9 @@ pub(crate) fn sign_now(context: &Context) -> Result<Option<(SignedHead, Heads)>,
 /// At the end of a command that may have changed something. What goes wrong here is no failure of
 /// the command.
 pub(crate) fn after_command(context: &Context) {
-    // A layout's folder holds what others expect in it, and nothing else.
-    if context.places.layout.is_some() || !context.has_store().unwrap_or(false) {
+    // A layout's folder holds what others expect in it, and nothing else. The daemon signs itself.
+    let is_others = context.places.layout.is_some() || context.is_served();
+    if is_others || !context.has_store().unwrap_or(false) {
         return;
     }
     let sign = || {

@@ -35,7 +35,8 @@ impl Context {
         }
     }
 
-    /// Changes something, and brings the readable images of the tasks up to date.
+    /// Changes something, and brings the readable images of the tasks up to date where no daemon
+    /// does that. What others expect in a layout's folder is there at once, daemon or not.
     pub(crate) fn change(&self, command: Command) -> Result<Output, Fail> {
         let request = Request {
             meta: self.meta(),
@@ -43,13 +44,18 @@ impl Context {
             command,
         };
         let Reply { output, effects } = self.store()?.execute(request)?;
-        self.show_tasks(&effects);
+        if !self.is_served() || self.places.layout.is_some() {
+            self.show_tasks(&effects);
+        }
         Ok(output)
     }
 
     /// Effects that are still noted, carried out now where the images do not show them yet: the
     /// change that comes next forgets them, which costs no commit of its own.
     pub(crate) fn carried_out(&self) -> Result<Vec<Effect>, Fail> {
+        if self.is_served() && self.places.layout.is_none() {
+            return Ok(vec![]);
+        }
         let query = Query::Effects {
             after: None,
             limit: ACKNOWLEDGED_AT_ONCE,
