@@ -226,6 +226,8 @@ fn opencode_tries_again_after_a_rate_limit_and_a_dropped_connection() {
     assert_eq!(played, expected);
 }
 
+/// Each has a database of its own, as sessions have: two that make one at the same time may both
+/// begin with its first table.
 #[test]
 fn four_opencodes_at_once_do_not_disturb_each_other() {
     let Some(opencode) = requirements::opencode() else {
@@ -236,10 +238,13 @@ fn four_opencodes_at_once_do_not_disturb_each_other() {
     thread::scope(|scope| {
         for number in 0..4 {
             let directory = repo.beside(&format!("work-{number}"));
-            let (opencode, env) = (&opencode, &env);
+            let database = repo.beside("home").join(format!("{number}.db"));
+            let mut env = env.clone();
+            env.push(("OPENCODE_DB".to_owned(), database.display().to_string()));
+            let opencode = &opencode;
             scope.spawn(move || {
                 let prompt = format!("Number {number}: write two files and run a command.");
-                let run = run(opencode, env, &directory, &["--title", "t"], &prompt);
+                let run = run(opencode, &env, &directory, &["--title", "t"], &prompt);
                 run.assert_said("All three are there.");
                 assert_eq!(read(&directory.join("sub/b.txt")).trim_end(), prompt);
                 assert_eq!(read(&directory.join("c.txt")), "A\n");
