@@ -158,10 +158,10 @@ fn harvest(tally: &mut Tally, command: &mut Command) -> Result<()> {
 }
 
 /// The counts in `Summary [ 1.2s] 3 tests run: 2 passed, 1 failed, …` (nextest) or in
-/// `test result: ok. 2 passed; 1 failed; …`.
+/// `test result: ok. 2 passed; 1 failed; …`, where that is not what a failed test had printed, which
+/// nextest shows indented.
 fn closing_line(line: &str) -> Option<(u64, u64)> {
-    let line = line.trim();
-    if !line.starts_with("Summary [") && !line.starts_with("test result:") {
+    if !line.trim_start().starts_with("Summary [") && !line.starts_with("test result:") {
         return None;
     }
     let number_before = |word: &str| -> u64 {
@@ -191,5 +191,9 @@ mod tests {
             Some((5, 2))
         );
         assert_eq!(closing_line("all 5 passed"), None);
+        assert_eq!(
+            closing_line("    test result: FAILED. 0 passed; 1 failed"),
+            None
+        );
     }
 }
