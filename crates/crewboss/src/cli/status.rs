@@ -122,7 +122,7 @@ impl Wanted {
         let more = ids.len() > limit;
         ids.truncate(limit);
         let views = ids.iter().rev().map(|id| Ok(context.details(*id)?.view));
-        let (_, counts) = context.status(project, 1)?;
+        let counts = context.counts(project)?;
         Ok(Shown {
             tasks: views.collect::<Result<_, Fail>>()?,
             counts,

@@ -144,6 +144,16 @@ impl Context {
         }
     }
 
+    /// How many tasks of each status a project has.
+    pub(crate) fn counts(&self, project: &Project) -> Result<Counts, Fail> {
+        match self.store()?.read(&Query::Counts {
+            project: project.id,
+        })? {
+            View::Counts { counts } => Ok(counts),
+            _ => Err(unexpected("counts")),
+        }
+    }
+
     /// The newest tasks that hold what is asked, the newest first.
     pub(crate) fn newest(
         &self,
