@@ -52,6 +52,39 @@ pub struct Task {
     pub version: u64,
 }
 impl Task {
+    /// A task that waits for its turn, the first of its chain.
+    #[must_use]
+    pub fn queued(
+        id: TaskId,
+        project: ProjectId,
+        spec: TaskSpec,
+        limits: Limits,
+        not_before: Option<Due>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            project,
+            spec,
+            limits,
+            chain: Chain {
+                root: id,
+                retry_of: None,
+                retry_count: 0,
+                retried_by: None,
+            },
+            state: TaskState::Pending,
+            fence: 0,
+            requeues: 0,
+            not_before,
+            archived_at: None,
+            deleted_at: None,
+            created_at: at,
+            updated_at: at,
+            version: 1,
+        }
+    }
+
     /// The stored word of its state.
     #[must_use]
     pub fn status(&self) -> TaskStatus {

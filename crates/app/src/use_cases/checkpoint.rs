@@ -3,7 +3,7 @@
 use domain::{
     id::{CheckpointId, TaskId},
     rejection::Rejected,
-    task::{Chain, Continuation, Task, TaskCommand, TaskKind, TaskSpec, TaskState},
+    task::{Continuation, Task, TaskCommand, TaskKind, TaskSpec},
     workspace::WorkspaceMode,
 };
 
@@ -70,34 +70,15 @@ pub(crate) fn fork_task(
         Some(hint) => format!("{}\n\n{hint}", from.spec.prompt),
         None => from.spec.prompt.clone(),
     };
-    let task = Task {
-        id,
-        project: from.project,
-        spec: TaskSpec {
-            key: None,
-            prompt,
-            workspace: Some(fork.workspace),
-            continues: Some(fork.continues.clone()),
-            forked_from: Some(from.id),
-            ..from.spec
-        },
-        limits: from.limits,
-        chain: Chain {
-            root: id,
-            retry_of: None,
-            retry_count: 0,
-            retried_by: None,
-        },
-        state: TaskState::Pending,
-        fence: 0,
-        requeues: 0,
-        not_before: None,
-        archived_at: None,
-        deleted_at: None,
-        created_at: now.wall,
-        updated_at: now.wall,
-        version: 1,
+    let spec = TaskSpec {
+        key: None,
+        prompt,
+        workspace: Some(fork.workspace),
+        continues: Some(fork.continues.clone()),
+        forked_from: Some(from.id),
+        ..from.spec
     };
+    let task = Task::queued(id, from.project, spec, from.limits, None, now.wall);
     change.create_task(&task)?;
     Ok(Output::Task {
         task: Box::new(task),

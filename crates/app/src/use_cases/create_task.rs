@@ -2,7 +2,7 @@
 
 use domain::{
     id::{Key, ProjectId, TaskId},
-    task::{Chain, Task, TaskSpec, TaskState, TaskStatus},
+    task::{Task, TaskSpec, TaskStatus},
 };
 
 use super::{Change, continuation};
@@ -46,44 +46,26 @@ pub(crate) fn create_task(
     let number = change.tx().next_number(IdKind::Task)?;
     let id = TaskId::from_number(number).ok_or_else(|| Error::corrupt("ids are used up"))?;
     let now = change.now();
-    let task = Task {
-        id,
-        project,
-        spec: TaskSpec {
-            agent: new.agent.clone(),
-            prompt: new.prompt.clone(),
-            name: new.name.clone().unwrap_or_else(|| title(&new.prompt)),
-            key,
-            owner: new.owner.clone(),
-            labels: new.labels.clone(),
-            metadata: new.metadata.clone(),
-            priority: new.priority,
-            depends_on,
-            workspace: new.workspace,
-            gates: new.gates.clone(),
-            require_diff: new.require_diff,
-            continues,
-            forked_from: None,
-            kind: new.kind,
-            mode: new.mode,
-        },
-        limits: new.limits.clone(),
-        chain: Chain {
-            root: id,
-            retry_of: None,
-            retry_count: 0,
-            retried_by: None,
-        },
-        state: TaskState::Pending,
-        fence: 0,
-        requeues: 0,
-        not_before: new.not_before.clone(),
-        archived_at: None,
-        deleted_at: None,
-        created_at: now.wall,
-        updated_at: now.wall,
-        version: 1,
+    let spec = TaskSpec {
+        agent: new.agent.clone(),
+        prompt: new.prompt.clone(),
+        name: new.name.clone().unwrap_or_else(|| title(&new.prompt)),
+        key,
+        owner: new.owner.clone(),
+        labels: new.labels.clone(),
+        metadata: new.metadata.clone(),
+        priority: new.priority,
+        depends_on,
+        workspace: new.workspace,
+        gates: new.gates.clone(),
+        require_diff: new.require_diff,
+        continues,
+        forked_from: None,
+        kind: new.kind,
+        mode: new.mode,
     };
+    let (limits, due) = (new.limits.clone(), new.not_before.clone());
+    let task = Task::queued(id, project, spec, limits, due, now.wall);
     change.create_task(&task)?;
     Ok(Output::Task {
         task: Box::new(task),
