@@ -14,7 +14,7 @@ use crate::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
+        Chain, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
         TaskStatus,
     },
     time::{BootId, Moment, Timestamp},
@@ -392,6 +392,15 @@ fn task_commands() -> Vec<(&'static str, TaskCommand)> {
             TaskCommand::Checkpoint {
                 checkpoint: "ckp_1".parse().expect("an id"),
                 manifest: String::new(),
+                content: None,
+            },
+        ),
+        (
+            "keep a paper",
+            TaskCommand::KeepPaper {
+                paper: Paper::Plan,
+                base: 0,
+                text: String::new(),
             },
         ),
         ("delete", TaskCommand::Delete),

@@ -8,7 +8,9 @@ use domain::{
     session::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
-    task::{Chain, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState},
+    task::{
+        Chain, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
+    },
     time::{BootId, Moment, Now, Timestamp},
 };
 use proptest::prelude::*;
@@ -117,6 +119,12 @@ fn task_command() -> impl Strategy<Value = TaskCommand> {
         Just(TaskCommand::Checkpoint {
             checkpoint: "ckp_1".parse().expect("an id"),
             manifest: String::new(),
+            content: None,
+        }),
+        Just(TaskCommand::KeepPaper {
+            paper: Paper::Plan,
+            base: 0,
+            text: String::new(),
         }),
     ]
 }
