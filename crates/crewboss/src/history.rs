@@ -127,7 +127,9 @@ pub(crate) fn bring_up_project(
             limit: PAGE,
         };
         let View::TaskEvents { events } = store.read(&query)? else {
-            return Err(Error::unavailable("project events were answered by something else").into());
+            return Err(
+                Error::unavailable("project events were answered by something else").into(),
+            );
         };
         let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
         layers.add_to_project(root, &entries)?;

@@ -50,8 +50,7 @@ pub fn compare(stored: &[EventRecord], log: &[Standing]) -> Agreement {
     match (same == stored.len(), same == log.len()) {
         (true, true) => return Agreement::Same,
         (false, true) => return Agreement::Behind((stored.len() - same) as u64),
-        (true, false) => {}
-        (false, false) => {}
+        (_, false) => {}
     }
     let known: BTreeMap<(Stream, u64), &EventRecord> = stored
         .iter()
@@ -86,7 +85,10 @@ pub fn compare(stored: &[EventRecord], log: &[Standing]) -> Agreement {
         return Agreement::Behind((stored.len() - same) as u64);
     };
     if unknown > 0 {
-        return differs(standing, "the store and the log have gone on apart from here");
+        return differs(
+            standing,
+            "the store and the log have gone on apart from here",
+        );
     }
     match stored.get(same) {
         Some(record) if holds(record, &standing.told) => differs(
@@ -95,7 +97,10 @@ pub fn compare(stored: &[EventRecord], log: &[Standing]) -> Agreement {
         ),
         Some(record) => differs(
             standing,
-            &format!("the event at position {} is missing before it", record.position),
+            &format!(
+                "the event at position {} is missing before it",
+                record.position
+            ),
         ),
         None => differs(standing, "it comes a second time"),
     }
@@ -150,20 +155,33 @@ mod tests {
 
     #[test]
     fn every_way_to_disagree_has_its_name() {
-        let stored = [record(1, 1, 1), record(3, 2, 1), record(4, 1, 2), record(9, 2, 2)];
+        let stored = [
+            record(1, 1, 1),
+            record(3, 2, 1),
+            record(4, 1, 2),
+            record(9, 2, 2),
+        ];
         let log = |records: &[EventRecord]| -> Vec<Standing> {
             let numbered = records.iter().zip(1..);
-            numbered.map(|(record, entry)| standing(entry, record)).collect()
+            numbered
+                .map(|(record, entry)| standing(entry, record))
+                .collect()
         };
         assert_eq!(compare(&stored, &log(&stored)), Agreement::Same);
         assert_eq!(compare(&stored, &log(&stored[..3])), Agreement::Behind(1));
         assert_eq!(compare(&stored, &[]), Agreement::Behind(4));
         let more = [&stored[..], &[record(10, 1, 3)]].concat();
-        let ahead = Agreement::Ahead { events: 1, entry: 5 };
+        let ahead = Agreement::Ahead {
+            events: 1,
+            entry: 5,
+        };
         assert_eq!(compare(&stored, &log(&more)), ahead);
         assert_eq!(
             compare(&stored[..2], &log(&stored)),
-            Agreement::Ahead { events: 2, entry: 3 }
+            Agreement::Ahead {
+                events: 2,
+                entry: 3
+            }
         );
         let differs = |records: &[EventRecord]| match compare(&stored, &log(records)) {
             Agreement::Differs { entry, what } => (entry, what),
@@ -173,7 +191,11 @@ mod tests {
         edited[1].payload = "q".to_owned();
         assert_eq!(differs(&edited).0, 2);
         let cut = [stored[0].clone(), stored[2].clone(), stored[3].clone()];
-        assert!(differs(&cut).1.contains("position 3 is missing"), "{}", differs(&cut).1);
+        assert!(
+            differs(&cut).1.contains("position 3 is missing"),
+            "{}",
+            differs(&cut).1
+        );
         let mut moved = stored.clone();
         moved[2].position = 7;
         assert!(differs(&moved).1.contains("position 4 in the store"));

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, path::Path};
 
-use domain::task::{Paper, Task, TaskEvent};
+use domain::task::{Paper, Task, TaskEvent, TaskKind};
 
 use super::{Agreement, RepairError, Row, Standing, compare};
 use crate::{
@@ -51,7 +51,8 @@ impl Repairer<'_> {
         let mut row = Row::default();
         if let Some(aside) = self.layers.clear_way(root, task.id)? {
             row.found(&task.id.to_string(), "it was no folder");
-            row.done.push(format!("made the folder; what was there is {aside}"));
+            row.done
+                .push(format!("made the folder; what was there is {aside}"));
         }
         let is_new = !self.layers.listing(root)?.tasks.contains(&task.id);
         let events = self.events(task)?;
@@ -186,7 +187,8 @@ impl Repairer<'_> {
         self.layers.write_image(root, task)?;
         // What was committed meanwhile was perhaps shown before.
         self.folders.show_task(root, &self.present(task)?)?;
-        row.done.push("made state.json again; the old one is kept aside".to_owned());
+        row.done
+            .push("made state.json again; the old one is kept aside".to_owned());
         Ok(())
     }
 
@@ -207,7 +209,9 @@ impl Repairer<'_> {
         row: &mut Row,
     ) -> Result<(), RepairError> {
         let file = format!("{}.md", paper.as_str());
-        let first = || (paper == Paper::Plan && task.fence > 0).then(|| self.layers.first_plan(task));
+        let has_plan =
+            paper == Paper::Plan && task.spec.kind == TaskKind::Managed && task.fence > 0;
+        let first = || has_plan.then(|| self.layers.first_plan(task));
         let text = papers.get(&paper).cloned().or_else(first);
         let verb = match self.layers.paper(root, task.id, paper)? {
             Layer::Whole(_) => return Ok(()),
@@ -230,12 +234,19 @@ impl Repairer<'_> {
         let View::Task { details } = self.store.read(&Query::Task { id: task.id })? else {
             return Err(Error::corrupt("a task was answered by something else"));
         };
-        let worked = details.sessions.iter().filter(|session| session.started_at.is_some());
+        let worked = details
+            .sessions
+            .iter()
+            .filter(|session| session.started_at.is_some());
         let mut missing: Vec<String> = worked
             .map(|session| format!("sessions/{}: what its agent did and printed", session.id))
             .collect();
-        for event in events.iter().filter(|event| event.stream.kind == StreamKind::Task) {
-            if let Ok(TaskEvent::Checkpointed { checkpoint, .. }) = serde_json::from_str(&event.payload)
+        for event in events
+            .iter()
+            .filter(|event| event.stream.kind == StreamKind::Task)
+        {
+            if let Ok(TaskEvent::Checkpointed { checkpoint, .. }) =
+                serde_json::from_str(&event.payload)
             {
                 missing.push(format!("checkpoints/{checkpoint}"));
             }

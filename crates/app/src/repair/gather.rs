@@ -63,17 +63,23 @@ pub fn gather(
         let read = journal.read_whole(root, task, &mut |item| gathered.take(Some(task), item));
         if let Err(error) = read {
             let what = format!("{error}: {}", error.source);
-            gathered.findings.push((Some(task), finding("logs.jsonl", what)));
+            gathered
+                .findings
+                .push((Some(task), finding("logs.jsonl", what)));
         }
         match layers.image(root, task) {
             Ok(Layer::Whole(image)) => gathered.images.push(image),
             Ok(Layer::Missing) => {}
             Ok(Layer::Broken(why)) => {
-                gathered.findings.push((Some(task), finding("state.json", why)));
+                gathered
+                    .findings
+                    .push((Some(task), finding("state.json", why)));
             }
             Err(error) => {
                 let what = format!("{error}: {}", error.source);
-                gathered.findings.push((Some(task), finding("state.json", what)));
+                gathered
+                    .findings
+                    .push((Some(task), finding("state.json", what)));
             }
         }
     }

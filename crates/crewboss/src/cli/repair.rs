@@ -15,8 +15,7 @@ use domain::{id::TaskId, project::Project, task::Task};
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
-    history,
-    papers,
+    history, papers,
     render::{count, symbols::Symbol},
     retention, wiring,
 };
@@ -58,10 +57,11 @@ impl Args {
         super::store::require_store(context)?;
         let Some(project) = context.known_project()? else {
             let root = context.places.project.display();
-            return Err(
-                Fail::new(Exit::NotFound, format!("{root} is no project of this store"))
-                    .hint("`crewboss repair --from-folders` takes in what its folders tell"),
-            );
+            return Err(Fail::new(
+                Exit::NotFound,
+                format!("{root} is no project of this store"),
+            )
+            .hint("`crewboss repair --from-folders` takes in what its folders tell"));
         };
         let only = context.resolve_all(&self.tasks)?;
         let mut report = Report::default();
@@ -183,7 +183,10 @@ impl Report {
 
     fn exit(&self) -> Exit {
         let is_open = self.rows.iter().any(|(_, row)| row.is_open);
-        let has_left = self.rebuilt.as_ref().is_some_and(|rebuilt| rebuilt.has_left());
+        let has_left = self
+            .rebuilt
+            .as_ref()
+            .is_some_and(from_folders::Rebuilt::has_left);
         if is_open || has_left {
             Exit::Failed
         } else {
@@ -197,14 +200,22 @@ impl Report {
             rebuilt.say(out)?;
         }
         for (task, row) in &self.rows {
-            let sign = if row.is_open { Symbol::Failed } else { Symbol::Check };
+            let sign = if row.is_open {
+                Symbol::Failed
+            } else {
+                Symbol::Check
+            };
             let name = task.map_or_else(|| "tasks".to_owned(), |task| task.to_string());
             out.line(format_args!(
                 "{} {name}",
                 out.paint(sign.color(), sign.text(out.unicode))
             ))?;
             for finding in &row.findings {
-                let file = if finding.file.is_empty() { "its folder" } else { &finding.file };
+                let file = if finding.file.is_empty() {
+                    "its folder"
+                } else {
+                    &finding.file
+                };
                 let place = match finding.line {
                     0 => file.to_owned(),
                     line => format!("{file}:{line}"),

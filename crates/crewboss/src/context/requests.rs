@@ -106,11 +106,14 @@ impl Context {
         let root = Path::new(&project.root);
         let told = self.store().and_then(|store| {
             let layers = wiring::layers();
-            Ok(history::bring_up_project(&*store, &*layers, root, project.id)?)
+            Ok(history::bring_up_project(
+                &*store, &*layers, root, project.id,
+            )?)
         });
         if let Err(fail) = told {
             let why = fail.render();
-            self.out.warn(format_args!("{} is behind: {why}", file.display()));
+            self.out
+                .warn(format_args!("{} is behind: {why}", file.display()));
         }
     }
 

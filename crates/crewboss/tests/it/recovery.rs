@@ -11,21 +11,20 @@ use serde::de::DeserializeOwned;
 
 use crate::place::{Place, Ran};
 
-pub(super) fn document<T: Body + DeserializeOwned>(ran: &Ran) -> T {
+fn document<T: Body + DeserializeOwned>(ran: &Ran) -> T {
     let document: Document<T> = serde_json::from_str(&ran.out).expect("a document");
     assert_eq!(document.schema, T::SCHEMA);
     document.body
 }
 
 /// A project in which everything has happened that a store can tell of.
-pub(super) struct World {
-    pub(super) place: Place,
-    pub(super) done: String,
-    pub(super) external: String,
+struct World {
+    place: Place,
+    done: String,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let place = Place::repository();
         place.configure("[gates.there]\nrun = \"test -f result.txt\"\n");
         let done = place.start(&["writer", "first", "--key", "done", "--label", "a"]);
@@ -51,11 +50,7 @@ impl World {
         fs::remove_file(place.project().join("result.txt")).unwrap();
         let waiting = place.start(&["writer", "never"]);
         place.run(&["cancel", &waiting]).ok();
-        let world = Self {
-            place,
-            done,
-            external,
-        };
+        let world = Self { place, done };
         world.decide("use files", "they are there\n\nand simple");
         world.decide("no more", "");
         fs::write(world.folder().join("plan.md"), "# My own plan\n\n- ä\n").unwrap();
@@ -68,20 +63,20 @@ impl World {
         self.place.run(&[&args[..], &more].concat()).ok();
     }
 
-    pub(super) fn folder(&self) -> PathBuf {
+    fn folder(&self) -> PathBuf {
         self.tasks().join(&self.done)
     }
 
-    pub(super) fn tasks(&self) -> PathBuf {
+    fn tasks(&self) -> PathBuf {
         self.place.project().join(".crewboss/tasks")
     }
 
-    pub(super) fn home(&self) -> PathBuf {
+    fn home(&self) -> PathBuf {
         self.place.home().join("crewboss")
     }
 
     #[track_caller]
-    pub(super) fn digest(&self) -> String {
+    fn digest(&self) -> String {
         let ran = self.place.run(&["export", "--digest", "--json"]).ok();
         document::<ExportDocument>(&ran).sha256
     }
@@ -196,25 +191,45 @@ fn folders_are_made_again_from_the_store_as_they_were() {
     let world = World::new();
     let before = world.digest();
     let (code, quiet) = repair(&world, &[]);
-    assert_eq!((code, quiet.checked, quiet.rows.len()), (0, 7, 0), "{quiet:#?}");
+    assert_eq!(
+        (code, quiet.checked, quiet.rows.len()),
+        (0, 7, 0),
+        "{quiet:#?}"
+    );
     let there = files(&world);
-    assert_eq!(there.len(), 7 * 2 + 4 + 1, "{:?}", there.keys());
+    assert_eq!(there.len(), 7 * 2 + 3 + 1, "{:?}", there.keys());
     fs::remove_dir_all(world.place.project().join(".crewboss/tasks")).unwrap();
     fs::remove_file(world.place.project().join(".crewboss/project.jsonl")).unwrap();
     let (code, repaired) = repair(&world, &[]);
     assert_eq!((code, repaired.rows.len()), (0, 7), "{repaired:#?}");
-    let done = repaired.rows.iter().find(|row| row.task.unwrap().to_string() == world.done);
+    let done = repaired
+        .rows
+        .iter()
+        .find(|row| row.task.unwrap().to_string() == world.done);
     let missing = &done.unwrap().missing;
     assert_eq!(missing.len(), 2, "{missing:?}");
     let again = files(&world);
     for (name, content) in &there {
-        assert!(again.get(name) == Some(content), "{} differs", name.display());
+        assert!(
+            again.get(name) == Some(content),
+            "{} differs",
+            name.display()
+        );
     }
     assert_eq!(again.len(), there.len());
     assert_eq!(world.digest(), before);
-    assert!(world.place.project().join(".crewboss/project.jsonl").is_file());
+    assert!(
+        world
+            .place
+            .project()
+            .join(".crewboss/project.jsonl")
+            .is_file()
+    );
     let listed = world.place.run(&["decision", "list", "done"]).ok().out;
-    assert!(listed.contains("use files") && listed.contains("no more"), "{listed}");
+    assert!(
+        listed.contains("use files") && listed.contains("no more"),
+        "{listed}"
+    );
 }
 
 #[test]
@@ -231,7 +246,11 @@ fn a_lost_store_is_built_again_from_the_folders() {
     let (code, repaired) = repair(&world, &["--from-folders"]);
     let rebuilt = repaired.rebuilt.unwrap();
     assert_eq!((code, repaired.rows.len()), (0, 0), "{:#?}", repaired.rows);
-    assert_eq!((rebuilt.tasks.len(), rebuilt.left.len()), (7, 0), "{rebuilt:#?}");
+    assert_eq!(
+        (rebuilt.tasks.len(), rebuilt.left.len()),
+        (7, 0),
+        "{rebuilt:#?}"
+    );
     assert_eq!((rebuilt.unverified_from, rebuilt.epoch), (None, Some(1)));
     assert_eq!(world.digest(), before);
     world.place.run(&["audit", "verify"]).ok();

@@ -81,7 +81,8 @@ pub(crate) fn add(root: &Path, entries: &[NewEntry]) -> Result<u64, FolderError>
         }
         ControlFlow::Continue(())
     })?;
-    let is_new = |entry: &&NewEntry| identity(entry).is_none_or(|known_as| !known.contains(&known_as));
+    let is_new =
+        |entry: &&NewEntry| identity(entry).is_none_or(|known_as| !known.contains(&known_as));
     let new: Vec<&NewEntry> = entries.iter().filter(is_new).collect();
     if is_whole && new.is_empty() {
         return Ok(0);
@@ -89,7 +90,11 @@ pub(crate) fn add(root: &Path, entries: &[NewEntry]) -> Result<u64, FolderError>
     if !is_whole {
         set_aside(&home, FILE)?;
     }
-    let old: Vec<&NewEntry> = if is_whole { vec![] } else { old.iter().collect() };
+    let old: Vec<&NewEntry> = if is_whole {
+        vec![]
+    } else {
+        old.iter().collect()
+    };
     let failed = |error| failed("write", home.path().join(FILE), error);
     let file = home.open_append(FILE)?;
     append(file, old.into_iter().chain(new.iter().copied())).map_err(failed)?;

@@ -33,14 +33,16 @@ pub(super) fn rewrite(folder: &Dir, events: &[NewEntry]) -> Result<Rewritten, Fo
         messages: messages.len() as u64,
         aside: vec![],
     };
-    rewritten.entries =
-        write(folder, events, &messages).map_err(|error| failed("write", folder.path().join(NEW), error))?;
+    rewritten.entries = write(folder, events, &messages)
+        .map_err(|error| failed("write", folder.path().join(NEW), error))?;
     folder.sync()?;
     let old: Vec<String> = files::full(folder)?
         .iter()
         .flat_map(|full| {
             let plain = full.has_plain.then(|| full.plain());
-            plain.into_iter().chain(full.has_packed.then(|| full.packed()))
+            plain
+                .into_iter()
+                .chain(full.has_packed.then(|| full.packed()))
         })
         .collect();
     if folder.has(CURRENT) {

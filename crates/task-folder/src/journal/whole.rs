@@ -50,12 +50,7 @@ struct Doubt {
 }
 
 impl Walk {
-    fn part(
-        &mut self,
-        folder: &Dir,
-        part: Part,
-        receive: &mut LogReceiver<'_>,
-    ) -> ControlFlow<()> {
+    fn part(&mut self, folder: &Dir, part: Part, receive: &mut LogReceiver<'_>) -> ControlFlow<()> {
         let file = part.name();
         let finding = |line: u64, what: String| Finding {
             file: file.clone(),
@@ -128,7 +123,11 @@ impl Walk {
 
     /// What is known of the line before, now that the next one is there. Where only its hash was
     /// spoiled, the next one was written behind what it says.
-    fn settle(&mut self, next: Option<&Line<'_>>, receive: &mut LogReceiver<'_>) -> ControlFlow<()> {
+    fn settle(
+        &mut self,
+        next: Option<&Line<'_>>,
+        receive: &mut LogReceiver<'_>,
+    ) -> ControlFlow<()> {
         let Some(doubt) = self.doubt.take() else {
             return ControlFlow::Continue(());
         };

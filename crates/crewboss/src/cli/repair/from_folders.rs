@@ -32,13 +32,16 @@ use crate::{
     wiring,
 };
 
+/// What is not as it was written, with the task in whose folder it is.
+type Findings = Vec<(Option<TaskId>, Finding)>;
+
 /// What was taken in, and what was not as it was written.
 #[derive(Debug)]
 pub(super) struct Rebuilt {
     /// The name under which an unreadable store is kept.
     aside: Option<PathBuf>,
     restored: Restored,
-    findings: Vec<(Option<TaskId>, Finding)>,
+    findings: Findings,
 }
 
 pub(super) fn run(context: &Context, also: &[PathBuf]) -> Outcome {
@@ -50,9 +53,9 @@ pub(super) fn run(context: &Context, also: &[PathBuf]) -> Outcome {
             let message = format!("no folder {}", folder.display());
             Fail::caused(Exit::NotFound, message, &error)
         })?;
-        let text = root.to_str().ok_or_else(|| {
-            Fail::usage(format!("the path `{}` is not UTF-8", root.display()))
-        })?;
+        let text = root
+            .to_str()
+            .ok_or_else(|| Fail::usage(format!("the path `{}` is not UTF-8", root.display())))?;
         if !roots.iter().any(|known| known == text) {
             roots.push(text.to_owned());
         }
@@ -94,10 +97,7 @@ pub(crate) fn hold_daemon_off(context: &Context) -> Result<DaemonLock, Fail> {
 }
 
 /// Everything that the folders tell.
-fn source(
-    context: &Context,
-    roots: &[String],
-) -> Result<(Source, Vec<(Option<TaskId>, Finding)>), Fail> {
+fn source(context: &Context, roots: &[String]) -> Result<(Source, Findings), Fail> {
     let (layers, journal) = (wiring::layers(), context.journal()?);
     let mut source = Source {
         heads: heads::trusted(context)?,
@@ -105,10 +105,11 @@ fn source(
     };
     let (mut standings, mut findings) = (Vec::new(), Vec::new());
     for root in roots {
-        let gathered = gather(&*layers, &*journal, Path::new(root)).map_err(|error| match error {
-            RepairError::Store(error) => Fail::from(error),
-            RepairError::Folder(error) => Fail::from(error),
-        })?;
+        let gathered =
+            gather(&*layers, &*journal, Path::new(root)).map_err(|error| match error {
+                RepairError::Store(error) => Fail::from(error),
+                RepairError::Folder(error) => Fail::from(error),
+            })?;
         let Some(project) = gathered.project else {
             return Err(Fail::new(
                 Exit::NotFound,
