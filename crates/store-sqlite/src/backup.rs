@@ -13,7 +13,6 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::{
-    connection,
     failure::{self, Explain as _},
     schema,
 };
@@ -45,8 +44,7 @@ pub fn back_up(store: &Path, copy: &Path) -> Result<Copied, Error> {
             "its name has bytes that are no text: choose another",
         )
     })?;
-    let source = connection::reader(store)?;
-    schema::form(&source)?;
+    let (source, _) = schema::open_reader(store)?;
     source.execute("VACUUM INTO ?1", [text]).explain()?;
     drop(source);
     let copied = settle(&part.path)?;
@@ -63,8 +61,7 @@ pub fn back_up(store: &Path, copy: &Path) -> Result<Copied, Error> {
 /// # Errors
 /// Where it cannot be read at all.
 pub fn check(store: &Path) -> Result<Vec<String>, Error> {
-    let connection = connection::reader(store)?;
-    schema::form(&connection)?;
+    let (connection, _) = schema::open_reader(store)?;
     problems(&connection, "PRAGMA integrity_check")
 }
 
@@ -95,7 +92,7 @@ pub fn set_aside(store: &Path, suffix: &str) -> Result<PathBuf, Error> {
     Ok(named("", &suffix))
 }
 
-fn sync_folder_of(file: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder_of(file: &Path) -> Result<(), Error> {
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
