@@ -21,6 +21,7 @@ mod limits;
 mod lost_runner;
 mod resources;
 mod secrets;
+mod ten_turns;
 mod time;
 mod trees;
 mod worktrees;
