@@ -63,6 +63,18 @@ pub struct Wish {
     pub with_ignored: bool,
 }
 
+impl Wish {
+    /// One that nobody asked for by name.
+    #[must_use]
+    pub fn because(cause: Cause) -> Self {
+        Self {
+            note: None,
+            cause,
+            with_ignored: false,
+        }
+    }
+}
+
 /// A checkpoint that was made.
 #[derive(Debug, Clone)]
 pub struct Made {

@@ -81,12 +81,10 @@ struct Work {
 
 impl Work {
     fn once(&self) {
-        let wish = Wish {
-            note: None,
-            cause: Cause::Interval,
-            with_ignored: false,
-        };
-        match self.checkpointer.create(self.task, &wish) {
+        match self
+            .checkpointer
+            .create(self.task, &Wish::because(Cause::Interval))
+        {
             Ok(made) => {
                 let mut said = format!("checkpoint {}", made.manifest.id);
                 for warning in &made.warnings {

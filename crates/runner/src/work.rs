@@ -470,6 +470,7 @@ fn accept(verdict: Verdict) -> Result<(), Stop> {
         Verdict::Completed => return Ok(()),
         Verdict::Failed(failure) => SessionResult::Failed { failure },
         Verdict::Cancelled => SessionResult::Cancelled,
+        Verdict::Stopped => SessionResult::Stopped,
         Verdict::TimedOut { failure, at } => SessionResult::TimedOut {
             failure: match at {
                 Some(at) => failure.with_details(format!("timed out at {at}")),

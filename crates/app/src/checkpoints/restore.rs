@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use domain::{task::Task, workspace::CommitId};
+use domain::{
+    id::{CheckpointId, TaskId},
+    task::Task,
+    workspace::CommitId,
+};
 
 use crate::ports::{
     agents::Conversation,
@@ -31,22 +35,28 @@ pub fn origin(
     root: &Path,
     task: &Task,
 ) -> Result<Origin, FolderError> {
-    let Some(from) = task.spec.forked_from else {
-        return Ok(Origin::default());
-    };
     let Some(continues) = &task.spec.continues else {
         return Ok(Origin::default());
     };
     let Some(id) = continues.checkpoint else {
         return Ok(Origin::default());
     };
-    checkpoints.hand_down(root, (from, id), task.id)?;
-    let found = checkpoints.list(root, from, true)?;
-    let found = found.into_iter().find(|found| found.id == id);
     let mut origin = Origin {
         restore: continues.commit.clone(),
         ..Origin::default()
     };
+    let Some(from) = owner(checkpoints, root, task, id)? else {
+        origin
+            .warnings
+            .push(format!("{id} is gone: only its files are gone on with"));
+        return Ok(origin);
+    };
+    match continues.rewound {
+        Some(version) => checkpoints.bring_back(root, (from, id), (task.id, version))?,
+        None => checkpoints.hand_down(root, (from, id), task.id)?,
+    }
+    let found = checkpoints.list(root, from, true)?;
+    let found = found.into_iter().find(|found| found.id == id);
     match found {
         Some(Found {
             manifest: Some(manifest),
@@ -65,4 +75,26 @@ pub fn origin(
         )),
     }
     Ok(origin)
+}
+
+/// The task that a checkpoint is of: the task itself, the one that it was made from, or one before
+/// those.
+fn owner(
+    checkpoints: &dyn Checkpoints,
+    root: &Path,
+    task: &Task,
+    id: CheckpointId,
+) -> Result<Option<TaskId>, FolderError> {
+    let near = std::iter::once(task.id).chain(task.spec.forked_from);
+    for known in near {
+        if checkpoints.has(root, known, id)? {
+            return Ok(Some(known));
+        }
+    }
+    for other in checkpoints.tasks(root)? {
+        if checkpoints.has(root, other, id)? {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
 }

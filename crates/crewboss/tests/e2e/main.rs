@@ -20,6 +20,7 @@ mod foreign;
 mod limits;
 mod lost_runner;
 mod resources;
+mod rewinding;
 mod secrets;
 mod ten_turns;
 mod time;
