@@ -22,6 +22,7 @@ mod lost_runner;
 mod resources;
 mod rewinding;
 mod secrets;
+mod shutdown;
 mod ten_turns;
 mod time;
 mod trees;
