@@ -298,6 +298,16 @@ pub enum Command {
         /// The queue's limits.
         queue: QueueLimits,
     },
+    /// Send a task that has not ended back to a checkpoint: whoever works on it is ended, and
+    /// another session goes on from there.
+    RewindTask {
+        /// Which.
+        task: TaskId,
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
+    },
     /// An outside agent joins an external task.
     Attach {
         /// Which.
@@ -465,6 +475,11 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             checkpoint,
             manifest,
         } => verbs::record_checkpoint(change, *task, *checkpoint, manifest),
+        Command::RewindTask {
+            task,
+            continues,
+            workspace,
+        } => verbs::rewind_task(change, *task, continues, *workspace),
         Command::ForkTask {
             task,
             continues,

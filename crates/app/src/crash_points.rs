@@ -49,6 +49,10 @@ pub enum CrashPoint {
     CheckpointRecorded,
     /// Lists show it.
     CheckpointShown,
+    /// A task is to go back to one, and nobody who works on it has been told.
+    Rewound,
+    /// Nobody works on it any more, and its plan and decisions are not brought back.
+    RewoundAlone,
     /// A deleted one is in no list any more.
     CheckpointHidden,
     /// No reference keeps its objects any more.
@@ -77,13 +81,15 @@ impl CrashPoint {
     ];
 
     /// Those of checkpoints, which may come at any time.
-    pub const OF_CHECKPOINTS: [Self; 6] = [
+    pub const OF_CHECKPOINTS: [Self; 8] = [
         Self::CheckpointDrafted,
         Self::CheckpointKept,
         Self::CheckpointRecorded,
         Self::CheckpointShown,
         Self::CheckpointHidden,
         Self::CheckpointDropped,
+        Self::Rewound,
+        Self::RewoundAlone,
     ];
 
     /// Its name.
@@ -110,6 +116,8 @@ impl CrashPoint {
             Self::CheckpointKept => "checkpoint-kept",
             Self::CheckpointRecorded => "checkpoint-recorded",
             Self::CheckpointShown => "checkpoint-shown",
+            Self::Rewound => "rewound",
+            Self::RewoundAlone => "rewound-alone",
             Self::CheckpointHidden => "checkpoint-hidden",
             Self::CheckpointDropped => "checkpoint-dropped",
         }

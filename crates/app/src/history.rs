@@ -170,6 +170,13 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
         TaskEvent::Checkpointed { checkpoint, .. } => {
             (Level::Info, format!("kept as checkpoint {checkpoint}"))
         }
+        TaskEvent::Rewound { continues, .. } => {
+            let id = continues.checkpoint.map(|id| format!(" checkpoint {id}"));
+            (
+                Level::Warn,
+                format!("goes back to{}", id.unwrap_or_default()),
+            )
+        }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
     }
 }

@@ -18,7 +18,7 @@ mod timeout;
 
 pub(crate) use archive_tasks::archive_tasks;
 pub(crate) use change::Change;
-pub(crate) use checkpoint::{Fork, fork_task, record_checkpoint};
+pub(crate) use checkpoint::{Fork, fork_task, record_checkpoint, rewind_task};
 use continuation::continuation;
 
 pub(crate) use claim::{ClaimTerms, claim_next, claim_task};

@@ -14,7 +14,7 @@ use crate::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
+        Chain, Continuation, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
         TaskStatus,
     },
     time::{BootId, Moment, Timestamp},
@@ -392,6 +392,18 @@ fn task_commands() -> Vec<(&'static str, TaskCommand)> {
             TaskCommand::Checkpoint {
                 checkpoint: "ckp_1".parse().expect("an id"),
                 manifest: String::new(),
+            },
+        ),
+        (
+            "rewind",
+            TaskCommand::Rewind {
+                continues: Continuation {
+                    session: session_id(1),
+                    commit: None,
+                    checkpoint: Some("ckp_1".parse().expect("an id")),
+                    rewound: None,
+                },
+                workspace: WorkspaceMode::Worktree,
             },
         ),
         ("delete", TaskCommand::Delete),

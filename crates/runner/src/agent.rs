@@ -222,7 +222,7 @@ fn tell_of_exit(around: &Surroundings<'_>, leader: ProcessIdentity) -> std::io::
 fn grace(ending: Ending, timings: Timings) -> Duration {
     match ending {
         Ending::Stopped(Stop::Deadline { .. } | Stop::ManualTimeout) => timings.timeout_grace,
-        Ending::Stopped(Stop::Cancel)
+        Ending::Stopped(Stop::Cancel | Stop::Rewind)
         | Ending::Exited
         | Ending::Sentinel
         | Ending::MustStop
@@ -237,6 +237,7 @@ fn farewell(ending: Ending) -> Option<String> {
         Ending::MustStop => Some("ended: it is not the agent that was asked for".to_owned()),
         Ending::Stopped(Stop::Cancel) => Some("cancelled".to_owned()),
         Ending::Stopped(Stop::ManualTimeout) => Some("manually timed out".to_owned()),
+        Ending::Stopped(Stop::Rewind) => Some("ended: the task goes on from a checkpoint".to_owned()),
         Ending::Stopped(Stop::Deadline { seconds }) => Some(format!("timed out after {seconds} s")),
         Ending::Lost(loss) => Some(format!("ended: {}", loss.describe())),
     }

@@ -184,6 +184,10 @@ impl Tx for Transaction<'_> {
         Ok(())
     }
 
+    fn update_spec(&mut self, _task: &Task) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn release_dependants(&mut self, _root: TaskId) -> Result<(), Error> {
         Ok(())
     }

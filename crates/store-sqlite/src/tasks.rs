@@ -237,6 +237,16 @@ pub(crate) fn update(connection: &Connection, task: &Task, expected: u64) -> Res
     count(connection, project, was, counted_as(task))
 }
 
+/// Replaces what a task was asked for.
+pub(crate) fn update_spec(connection: &Connection, task: &Task) -> Result<(), Error> {
+    let spec = to_json(&task.spec)?;
+    connection
+        .prepare_cached("UPDATE specs SET spec = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![task_number(task.id), spec]))
+        .explain()
+        .map(drop)
+}
+
 /// What the status alone does not say of a state.
 fn state_column(task: &Task) -> rusqlite::Result<Option<String>> {
     match &task.state {

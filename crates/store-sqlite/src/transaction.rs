@@ -184,6 +184,10 @@ impl Tx for Transaction<'_> {
         tasks::update(self.connection, task, expected)
     }
 
+    fn update_spec(&mut self, task: &Task) -> Result<(), Error> {
+        tasks::update_spec(self.connection, task)
+    }
+
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error> {
         dependencies::release(self.connection, root)
     }

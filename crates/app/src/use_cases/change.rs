@@ -95,6 +95,9 @@ impl<'a> Change<'a> {
             return Ok(changed);
         }
         self.tx.update_task(&changed, expected)?;
+        if let TaskCommand::Rewind { .. } = command {
+            self.tx.update_spec(&changed)?;
+        }
         for event in &events {
             self.record_task(&changed, event)?;
         }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Task};
+use super::{Continuation, Limits, Task};
 use crate::{
     failure::Failure,
     id::{CheckpointId, SessionId, TaskId},
+    workspace::WorkspaceMode,
 };
 
 /// What may be asked of a task.
@@ -77,6 +78,13 @@ pub enum TaskCommand {
         /// The SHA-256 of its manifest, in hexadecimal digits.
         manifest: String,
     },
+    /// Go on from a checkpoint: whoever works on it does not any more.
+    Rewind {
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
+    },
     /// Delete it, softly.
     Delete,
 }
@@ -147,6 +155,13 @@ pub enum TaskEvent {
         /// The SHA-256 of its manifest.
         manifest: String,
     },
+    /// See [`TaskCommand::Rewind`].
+    Rewound {
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
+    },
     /// See [`TaskCommand::Delete`].
     Deleted,
 }
@@ -173,6 +188,7 @@ impl TaskEvent {
             Self::Archived => "task.archived",
             Self::Restored => "task.restored",
             Self::Checkpointed { .. } => "task.checkpointed",
+            Self::Rewound { .. } => "task.rewound",
             Self::Deleted => "task.deleted",
         }
     }
@@ -195,6 +211,7 @@ impl TaskCommand {
             Self::Archive { archived: true } => "archive",
             Self::Archive { archived: false } => "restore",
             Self::Checkpoint { .. } => "checkpoint",
+            Self::Rewind { .. } => "rewind",
             Self::Delete => "delete",
         }
     }
@@ -215,6 +232,7 @@ impl TaskCommand {
             | Self::ChangeLimits { .. }
             | Self::Archive { .. }
             | Self::Checkpoint { .. }
+            | Self::Rewind { .. }
             | Self::Delete => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The only two functions that change a task.
 
-use super::{Task, TaskCommand, TaskEvent, TaskKind, TaskMode, TaskState};
+use super::{Continuation, Task, TaskCommand, TaskEvent, TaskKind, TaskMode, TaskState};
 use crate::{
     failure::{Failure, FailureReason},
     id::TaskId,
@@ -156,6 +156,23 @@ impl Task {
                 manifest: manifest.clone(),
             }]),
 
+            (
+                TaskState::Pending | TaskState::Running { .. },
+                TaskCommand::Rewind {
+                    continues,
+                    workspace,
+                },
+            ) => match self.spec.kind {
+                TaskKind::Managed => Ok(vec![TaskEvent::Rewound {
+                    continues: Continuation {
+                        rewound: Some(self.version + 1),
+                        ..continues.clone()
+                    },
+                    workspace: *workspace,
+                }]),
+                TaskKind::External => rejected("agents attach to an external task themselves"),
+            },
+
             (TaskState::Pending, TaskCommand::Detach { .. }) => rejected("no agent holds it"),
             (
                 TaskState::Pending,
@@ -239,6 +256,13 @@ impl Task {
             TaskEvent::Archived => self.archived_at = Some(at),
             TaskEvent::Restored => self.archived_at = None,
             TaskEvent::Checkpointed { .. } => {}
+            TaskEvent::Rewound {
+                continues,
+                workspace,
+            } => {
+                self.spec.continues = Some(continues.clone());
+                self.spec.workspace = Some(*workspace);
+            }
             TaskEvent::Deleted => self.deleted_at = Some(at),
         }
         self

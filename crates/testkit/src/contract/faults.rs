@@ -133,6 +133,9 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     fn update_task(&mut self, task: &Task, expected: u64) -> Result<(), Error> {
         self.next()?.update_task(task, expected)
     }
+    fn update_spec(&mut self, task: &Task) -> Result<(), Error> {
+        self.next()?.update_spec(task)
+    }
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error> {
         self.next()?.release_dependants(root)
     }
