@@ -341,10 +341,10 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
             let alias = reader.task_of_key(project, &imported_key(id))?;
             alias.map(|task| task.id).ok_or_else(missing)
         }
-        TaskRef::Key(key) => reader
-            .task_of_key(project, &key)?
-            .map(|task| task.id)
-            .ok_or_else(missing),
+        TaskRef::Key(key) => {
+            let named = reader.task_of_key(project, &key)?.ok_or_else(missing)?;
+            newest_attempt(reader, &named)
+        }
         TaskRef::Suffix(suffix) => {
             let found = reader.tasks_of_suffix(project, &suffix, 3)?;
             match found.as_slice() {
@@ -357,6 +357,16 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
             }
         }
     }
+}
+
+/// A key is a name for the work: after a retry it means the newest attempt that is not deleted.
+fn newest_attempt(reader: &dyn Reader, named: &Task) -> Result<TaskId, Error> {
+    if named.chain.retried_by.is_none() {
+        return Ok(named.id);
+    }
+    let chain = reader.chain(named.chain.root)?;
+    let newest = chain.iter().rev().find(|task| task.deleted_at.is_none());
+    Ok(newest.unwrap_or(named).id)
 }
 
 /// The key under which an imported task is found whose own id was taken.

@@ -1,6 +1,7 @@
 //! The agent's process: started, watched, and ended with everything that came of it.
 
 use std::{
+    io::ErrorKind,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -262,12 +263,30 @@ fn not_started(error: &SpawnError) -> Failure {
         SpawnError::Failed { .. } => FailureReason::ProcessFailure,
     };
     let message = match error {
-        SpawnError::NotExecutable { program, .. } => format!(
-            "cannot execute `{program}`: install it, or configure another command for this agent"
-        ),
+        SpawnError::NotExecutable { program, source } => {
+            format!(
+                "cannot execute `{program}`: {}",
+                remedy(program, source.kind())
+            )
+        }
         SpawnError::Failed { .. } => chain(error),
     };
     Failure::new(reason, message).with_details(chain(error))
+}
+
+fn remedy(program: &str, why: ErrorKind) -> String {
+    let is_relative = program.contains('/') && !program.starts_with('/');
+    match why {
+        ErrorKind::PermissionDenied => {
+            format!("it is there and may not be executed: `chmod +x {program}`")
+        }
+        ErrorKind::NotFound if is_relative => {
+            "it is not in the workspace. A worktree holds what is committed: commit it, or configure \
+             its whole path"
+                .to_owned()
+        }
+        _ => "install it, or configure another command for this agent".to_owned(),
+    }
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Failure {
