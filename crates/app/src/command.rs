@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    event::{Actor, Door, KeyRotated},
+    event::{Actor, DaemonStarted, Door, KeyRotated},
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
@@ -347,6 +347,13 @@ pub enum Command {
         /// Which keys.
         rotated: KeyRotated,
     },
+    /// A daemon has started; it stands in the log of each project in which it found anything.
+    RecordDaemonStart {
+        /// The project.
+        project: ProjectId,
+        /// What it found.
+        found: DaemonStarted,
+    },
 }
 
 /// What came of a command.
@@ -504,6 +511,9 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         } => verbs::attach(change, *task, agent, launcher, *lease_millis),
         Command::RecordKeyRotation { project, rotated } => {
             verbs::record_key_rotation(change, *project, rotated)
+        }
+        Command::RecordDaemonStart { project, found } => {
+            verbs::record_daemon_start(change, *project, found)
         }
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {

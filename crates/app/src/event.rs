@@ -157,6 +157,23 @@ pub struct KeyRotated {
     pub public_key: String,
 }
 
+/// The content of `daemon.started`: what a daemon found of a project when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DaemonStarted {
+    /// Sessions whose runners live: they go on.
+    pub adopted: u32,
+    /// Sessions whose runners had written how they ended: that was applied.
+    pub settled: u32,
+    /// Sessions that were lost: their tasks are in the queue again.
+    pub requeued: u32,
+    /// Sessions that cannot be recovered yet.
+    pub stuck: u32,
+    /// Checkpoints that were cut off: finished, or removed.
+    pub checkpoints: u32,
+    /// Folders of tasks that were behind.
+    pub images: u32,
+}
+
 /// Everything about an event but its content. Its JSON is stored and hashed as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {

@@ -42,7 +42,9 @@ pub(crate) fn stop(context: &Context, id: TaskId, reason: StopReason) -> Result<
     if before.task.status().is_terminal() {
         let status = before.task.status().as_str();
         let message = match reason {
-            StopReason::Cancel | StopReason::Rewind => format!("Task {id} is already {status} and cannot be cancelled."),
+            StopReason::Cancel | StopReason::Rewind => {
+                format!("Task {id} is already {status} and cannot be cancelled.")
+            }
             StopReason::ManualTimeout => {
                 format!("Task {id} is not running (current status: {status}).")
             }

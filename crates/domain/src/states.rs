@@ -14,8 +14,8 @@ use crate::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Continuation, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
-        TaskStatus,
+        Chain, Continuation, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec,
+        TaskState, TaskStatus,
     },
     time::{BootId, Moment, Timestamp},
     workspace::{WorkspaceMode, WorkspaceRecord},

@@ -237,7 +237,9 @@ fn farewell(ending: Ending) -> Option<String> {
         Ending::MustStop => Some("ended: it is not the agent that was asked for".to_owned()),
         Ending::Stopped(Stop::Cancel) => Some("cancelled".to_owned()),
         Ending::Stopped(Stop::ManualTimeout) => Some("manually timed out".to_owned()),
-        Ending::Stopped(Stop::Rewind) => Some("ended: the task goes on from a checkpoint".to_owned()),
+        Ending::Stopped(Stop::Rewind) => {
+            Some("ended: the task goes on from a checkpoint".to_owned())
+        }
         Ending::Stopped(Stop::Deadline { seconds }) => Some(format!("timed out after {seconds} s")),
         Ending::Lost(loss) => Some(format!("ended: {}", loss.describe())),
     }

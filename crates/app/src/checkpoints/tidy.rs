@@ -27,6 +27,19 @@ impl Checkpointer {
         said
     }
 
+    /// The same for every task of a project.
+    ///
+    /// # Errors
+    /// Where it cannot be looked.
+    pub fn recover(&self, project: ProjectId) -> Result<Vec<String>, CheckpointError> {
+        let mut said = Vec::new();
+        for task in self.checkpoints.tasks(&self.root)? {
+            said.extend(self.settle_all(task));
+        }
+        self.drop_unowned(project)?;
+        Ok(said)
+    }
+
     fn settle_all(&self, task: TaskId) -> Vec<String> {
         match self.checkpoints.unfinished(&self.root, task) {
             Ok(left) => left.into_iter().map(|one| self.settle(task, one)).collect(),
@@ -99,10 +112,7 @@ impl Checkpointer {
         project: ProjectId,
         rules: &Retention,
     ) -> Result<Vec<Manifest>, CheckpointError> {
-        for task in self.checkpoints.tasks(&self.root)? {
-            self.settle_all(task);
-        }
-        self.drop_unowned(project)?;
+        self.recover(project)?;
         self.expire(project, rules, false)
     }
 

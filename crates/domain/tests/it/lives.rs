@@ -8,7 +8,10 @@ use domain::{
     session::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
-    task::{Chain, Continuation, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState},
+    task::{
+        Chain, Continuation, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec,
+        TaskState,
+    },
     time::{BootId, Moment, Now, Timestamp},
     workspace::WorkspaceMode,
 };
