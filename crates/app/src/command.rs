@@ -12,7 +12,7 @@ use domain::{
     project::Project,
     retry::Backoff,
     session::{Session, SessionCommand, StopReason},
-    task::{Continuation, Limits, Priority, Task, TaskKind, TaskMode, TaskState},
+    task::{Continuation, Limits, Paper, Priority, Task, TaskKind, TaskMode, TaskState},
     time::{Due, Timestamp},
     workspace::WorkspaceMode,
 };
@@ -281,6 +281,18 @@ pub enum Command {
         checkpoint: CheckpointId,
         /// The SHA-256 of its manifest.
         manifest: String,
+        /// The manifest itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<String>,
+    },
+    /// Keep what a paper in a task's folder says now; nothing where that is kept already.
+    KeepPaper {
+        /// Which task.
+        task: TaskId,
+        /// Which paper.
+        paper: Paper,
+        /// All of it.
+        content: String,
     },
     /// Queue a task like another one, that goes on from a checkpoint of it.
     ForkTask {
@@ -481,7 +493,13 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             checkpoint,
             manifest,
-        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest),
+            content,
+        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest, content.clone()),
+        Command::KeepPaper {
+            task,
+            paper,
+            content,
+        } => verbs::keep_paper(change, *task, *paper, content),
         Command::RewindTask {
             task,
             continues,

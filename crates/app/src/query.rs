@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    event::{Stream, StreamKind},
     history::{self, EventRecord},
     overview::{Overview, TaskLine},
+    papers::{self, Papers},
     ports::store::{Effect, Reader},
 };
 
@@ -114,6 +116,20 @@ pub enum Query {
         after: u64,
         /// At most how many.
         limit: usize,
+    },
+    /// What happened to a project itself, in the order of the log.
+    ProjectEvents {
+        /// Which project.
+        project: ProjectId,
+        /// Behind this position only.
+        after: u64,
+        /// At most how many.
+        limit: usize,
+    },
+    /// What the papers of tasks said when they were last kept.
+    Papers {
+        /// Which tasks.
+        tasks: Vec<TaskId>,
     },
     /// Effects that are still owed, in the order of their tasks.
     Effects {
@@ -239,10 +255,15 @@ pub enum View {
         /// Oldest first.
         sessions: Vec<Session>,
     },
-    /// To [`Query::TaskEvents`].
+    /// To [`Query::TaskEvents`] and [`Query::ProjectEvents`].
     TaskEvents {
         /// Oldest first.
         events: Vec<EventRecord>,
+    },
+    /// To [`Query::Papers`].
+    Papers {
+        /// In the order asked for.
+        papers: Vec<Papers>,
     },
     /// To [`Query::Effects`].
     Effects {
@@ -313,6 +334,25 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         }),
         Query::TaskEvents { task, after, limit } => Ok(View::TaskEvents {
             events: history::events_of(reader, *task, *after, *limit)?,
+        }),
+        Query::ProjectEvents {
+            project,
+            after,
+            limit,
+        } => {
+            let stream = Stream {
+                kind: StreamKind::Project,
+                id: project.number(),
+            };
+            Ok(View::TaskEvents {
+                events: history::events_of_stream(reader, stream, *after, *limit)?,
+            })
+        }
+        Query::Papers { tasks } => Ok(View::Papers {
+            papers: tasks
+                .iter()
+                .map(|task| papers::kept(reader, *task))
+                .collect::<Result<_, _>>()?,
         }),
         Query::Effects { after, limit } => Ok(View::Effects {
             effects: reader.effects(*after, *limit)?,

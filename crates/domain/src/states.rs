@@ -14,8 +14,8 @@ use crate::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Continuation, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec,
-        TaskState, TaskStatus,
+        Chain, Continuation, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode,
+        TaskSpec, TaskState, TaskStatus,
     },
     time::{BootId, Moment, Timestamp},
     workspace::{WorkspaceMode, WorkspaceRecord},
@@ -392,6 +392,15 @@ fn task_commands() -> Vec<(&'static str, TaskCommand)> {
             TaskCommand::Checkpoint {
                 checkpoint: "ckp_1".parse().expect("an id"),
                 manifest: String::new(),
+                content: None,
+            },
+        ),
+        (
+            "keep a paper",
+            TaskCommand::KeepPaper {
+                paper: Paper::Plan,
+                base: 0,
+                text: String::new(),
             },
         ),
         (

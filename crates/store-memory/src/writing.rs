@@ -6,7 +6,7 @@ use app::{
     command::{self, Meta, Reply, Request},
     error::Error,
     event::{self, Entry, NewEvent, Stream},
-    ports::store::{Effect, IdKind, Reader, Tx, counted_as},
+    ports::store::{Effect, IdKind, Mark, Reader, Tx, counted_as},
     query::{Counts, TaskFilter},
 };
 use domain::{
@@ -226,6 +226,30 @@ impl Tx for Transaction<'_> {
         Ok(position)
     }
 
+    fn append_again(
+        &mut self,
+        stream: Stream,
+        header: Vec<u8>,
+        payload: Vec<u8>,
+    ) -> Result<Entry, Error> {
+        let entry = event::seal(&self.state.heads(stream), stream, header, payload);
+        let (position, place) = (entry.position, (stream, entry.seq));
+        self.put(|state| &mut state.streams, place, position);
+        self.put(|state| &mut state.log, position, entry.clone());
+        Ok(entry)
+    }
+
+    fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
+        let last = self.state.numbers.get(&kind).copied().unwrap_or(0);
+        self.put(|state| &mut state.numbers, kind, last.max(above));
+        Ok(())
+    }
+
+    fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
+        self.put(|state| &mut state.marks, mark, value);
+        Ok(())
+    }
+
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error> {
         let owed = self.state.effects.get(&effect.task).copied().unwrap_or(0);
         let version = owed.max(effect.version);
@@ -328,5 +352,9 @@ impl Reader for Transaction<'_> {
 
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
         self.state.effects(after, limit)
+    }
+
+    fn mark(&self, mark: Mark) -> Result<u64, Error> {
+        self.state.mark(mark)
     }
 }

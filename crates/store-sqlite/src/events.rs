@@ -45,6 +45,23 @@ pub(crate) fn append(
 ) -> Result<u64, Error> {
     let heads = heads(connection, event.stream)?;
     let entry = event::compose(&heads, event, meta, at);
+    insert(connection, &entry)?;
+    Ok(entry.position)
+}
+
+/// Writes an event with its bytes as they are to the end of both chains.
+pub(crate) fn append_again(
+    connection: &Connection,
+    stream: Stream,
+    header: Vec<u8>,
+    payload: Vec<u8>,
+) -> Result<Entry, Error> {
+    let entry = event::seal(&heads(connection, stream)?, stream, header, payload);
+    insert(connection, &entry)?;
+    Ok(entry)
+}
+
+fn insert(connection: &Connection, entry: &Entry) -> Result<(), Error> {
     connection
         .prepare_cached(
             "INSERT INTO events (position, stream_kind, stream_id, seq, header, payload,
@@ -64,7 +81,7 @@ pub(crate) fn append(
             ])
         })
         .explain()?;
-    Ok(entry.position)
+    Ok(())
 }
 
 /// The ends of both chains: the last row of the log, and the last of the stream's index.

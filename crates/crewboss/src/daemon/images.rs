@@ -98,6 +98,10 @@ impl Images {
     fn show(&mut self, tools: Tools<'_>, root: &Path, task: &Task) -> Result<(), Behind> {
         if task.deleted_at.is_some() {
             self.logged.remove(&task.id);
+            if tools.journal.is_some() {
+                let layers = crate::wiring::layers();
+                history::keep_rest(tools.store, &*layers, root, task.id)?;
+            }
             return Ok(tools.folders.remove_task(root, task.id)?);
         }
         if let Some(journal) = tools.journal {

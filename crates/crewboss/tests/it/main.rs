@@ -21,6 +21,7 @@ mod listing;
 mod obstacles;
 mod place;
 mod queue;
+mod recovery;
 mod transcripts;
 mod waiting;
 mod worktrees;

@@ -150,10 +150,17 @@ impl Task {
                 TaskCommand::Checkpoint {
                     checkpoint,
                     manifest,
+                    content,
                 },
             ) => Ok(vec![TaskEvent::Checkpointed {
                 checkpoint: *checkpoint,
                 manifest: manifest.clone(),
+                content: content.clone(),
+            }]),
+            (_, TaskCommand::KeepPaper { paper, base, text }) => Ok(vec![TaskEvent::PaperKept {
+                paper: *paper,
+                base: *base,
+                text: text.clone(),
             }]),
 
             (
@@ -213,7 +220,9 @@ impl Task {
         self.version += 1;
         self.updated_at = at;
         match event {
-            TaskEvent::Created { task } => return (**task).clone(),
+            TaskEvent::Created { task } | TaskEvent::Restated { task } => {
+                return (**task).clone();
+            }
             TaskEvent::Claimed { session, fence } => {
                 self.fence = *fence;
                 self.state = TaskState::Running {
@@ -255,7 +264,7 @@ impl Task {
             TaskEvent::LimitsChanged { limits } => self.limits = limits.clone(),
             TaskEvent::Archived => self.archived_at = Some(at),
             TaskEvent::Restored => self.archived_at = None,
-            TaskEvent::Checkpointed { .. } => {}
+            TaskEvent::Checkpointed { .. } | TaskEvent::PaperKept { .. } => {}
             TaskEvent::Rewound {
                 continues,
                 workspace,

@@ -102,8 +102,12 @@ impl<'a> Line<'a> {
 
     /// Whether it tells of an event of the store.
     pub(super) fn is_event(&self) -> bool {
-        let data = self.fields.data.map_or("", RawValue::get);
-        data.starts_with(EVENT_DATA)
+        is_event_data(self.fields.data.map_or("", RawValue::get))
+    }
+
+    /// The hash that what it says has behind another.
+    pub(super) fn owed(&self, previous: &Hash) -> Hash {
+        hash(previous, self.body)
     }
 
     /// Whether its hash continues a chain.
@@ -126,6 +130,11 @@ impl<'a> Line<'a> {
 
 /// How the data of events begins, and of nothing else that is written.
 const EVENT_DATA: &str = "{\"position\":";
+
+/// Whether this is the data of an event.
+pub(super) fn is_event_data(data: &str) -> bool {
+    data.starts_with(EVENT_DATA)
+}
 
 /// Appends the line of an entry to `out`; answers its hash.
 pub(super) fn write(

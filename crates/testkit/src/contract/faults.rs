@@ -4,7 +4,7 @@ use app::{
     command::{self, Command, Meta, NewTask, RecoveryPolicy, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
-    ports::store::{Effect, IdKind, Reader, Tx},
+    ports::store::{Effect, IdKind, Mark, Reader, Tx},
     query::{Counts, TaskFilter},
 };
 use domain::{
@@ -115,6 +115,9 @@ impl<T: Tx + ?Sized> Reader for FailAt<'_, T> {
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
         self.inner.effects(after, limit)
     }
+    fn mark(&self, mark: Mark) -> Result<u64, Error> {
+        self.inner.mark(mark)
+    }
 }
 
 impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
@@ -147,6 +150,20 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     }
     fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error> {
         self.next()?.append(meta, event)
+    }
+    fn append_again(
+        &mut self,
+        stream: Stream,
+        header: Vec<u8>,
+        payload: Vec<u8>,
+    ) -> Result<Entry, Error> {
+        self.next()?.append_again(stream, header, payload)
+    }
+    fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
+        self.next()?.raise_number(kind, above)
+    }
+    fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
+        self.next()?.set_mark(mark, value)
     }
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error> {
         self.next()?.add_effect(effect)
