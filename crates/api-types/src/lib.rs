@@ -56,8 +56,9 @@ pub use history::{
 pub use problem::{ErrorDocument, ProblemCode};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{
-    CancelDocument, CleanDocument, Counts, RefusedTask, RunDocument, StartedTask, StatusDocument,
-    TimeoutsDocument, WaitDocument,
+    CancelDocument, CleanDocument, Counts, DeletionDocument, ExecutionsDocument, PurgeDocument,
+    PurgedTask, RefusedTask, RunDocument, StartedTask, StatusDocument, TaskListDocument,
+    TaskStatsDocument, TimeoutsDocument, WaitDocument,
 };
 pub use session::SessionDocument;
 pub use task::{CheckedTaskDocument, TaskDetailsDocument, TaskDocument, TaskRow};

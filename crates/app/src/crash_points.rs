@@ -53,6 +53,12 @@ pub enum CrashPoint {
     CheckpointHidden,
     /// No reference keeps its objects any more.
     CheckpointDropped,
+    /// No branch holds the work of a task that is to be purged, and the store still has it.
+    Retired,
+    /// The store has nothing of it any more, its folder and checkpoints are there.
+    Purged,
+    /// No reference keeps its checkpoints.
+    PurgedCheckpoints,
 }
 
 impl CrashPoint {
@@ -86,6 +92,9 @@ impl CrashPoint {
         Self::CheckpointDropped,
     ];
 
+    /// Those of purging, which may come at any time.
+    pub const OF_PURGING: [Self; 3] = [Self::Retired, Self::Purged, Self::PurgedCheckpoints];
+
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -112,6 +121,9 @@ impl CrashPoint {
             Self::CheckpointShown => "checkpoint-shown",
             Self::CheckpointHidden => "checkpoint-hidden",
             Self::CheckpointDropped => "checkpoint-dropped",
+            Self::Retired => "retired",
+            Self::Purged => "purged",
+            Self::PurgedCheckpoints => "purged-checkpoints",
         }
     }
 

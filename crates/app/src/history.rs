@@ -171,6 +171,8 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
             (Level::Info, format!("kept as checkpoint {checkpoint}"))
         }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
+        TaskEvent::Undeleted { .. } => (Level::Info, "brought back".to_owned()),
+        TaskEvent::Purged => (Level::Info, "purged".to_owned()),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod event;
 pub mod history;
 pub mod overview;
 pub mod ports;
+pub mod purge;
 pub mod query;
 pub mod reconcile;
 pub mod resources;

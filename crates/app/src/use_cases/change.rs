@@ -94,6 +94,11 @@ impl<'a> Change<'a> {
         if events.is_empty() {
             return Ok(changed);
         }
+        let rewrites =
+            |event: &TaskEvent| matches!(event, TaskEvent::Undeleted { .. } | TaskEvent::Purged);
+        if events.iter().any(rewrites) {
+            self.tx.rewrite_spec(&changed)?;
+        }
         self.tx.update_task(&changed, expected)?;
         for event in &events {
             self.record_task(&changed, event)?;

@@ -123,7 +123,9 @@ impl Context {
         };
         let root = self.root_of(task.project)?;
         let folders = self.folders();
-        if task.deleted_at.is_some() {
+        let is_gone =
+            task.purged_at.is_some() || task.deleted_at.is_some() && self.places.layout.is_some();
+        if is_gone {
             folders.remove_task(Path::new(&root), task.id)?;
         } else {
             // First: an image that shows a version says that the log has come as far.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Limits, Task};
 use crate::{
     failure::Failure,
-    id::{CheckpointId, SessionId, TaskId},
+    id::{CheckpointId, Key, SessionId, TaskId},
 };
 
 /// What may be asked of a task.
@@ -79,6 +79,13 @@ pub enum TaskCommand {
     },
     /// Delete it, softly.
     Delete,
+    /// Bring back a deleted one.
+    Undelete {
+        /// The name of its caller's that it has from now on.
+        key: Option<Key>,
+    },
+    /// Remove for good what a deleted one holds.
+    Purge,
 }
 
 /// What happened to a task. Stored: fields are added, never renamed.
@@ -149,6 +156,14 @@ pub enum TaskEvent {
     },
     /// See [`TaskCommand::Delete`].
     Deleted,
+    /// See [`TaskCommand::Undelete`].
+    Undeleted {
+        /// The name of its caller's that it has from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Key>,
+    },
+    /// See [`TaskCommand::Purge`].
+    Purged,
 }
 
 fn counts_by_default() -> bool {
@@ -174,6 +189,8 @@ impl TaskEvent {
             Self::Restored => "task.restored",
             Self::Checkpointed { .. } => "task.checkpointed",
             Self::Deleted => "task.deleted",
+            Self::Undeleted { .. } => "task.undeleted",
+            Self::Purged => "task.purged",
         }
     }
 }
@@ -196,6 +213,8 @@ impl TaskCommand {
             Self::Archive { archived: false } => "restore",
             Self::Checkpoint { .. } => "checkpoint",
             Self::Delete => "delete",
+            Self::Undelete { .. } => "undelete",
+            Self::Purge => "purge",
         }
     }
 }
@@ -215,7 +234,9 @@ impl TaskCommand {
             | Self::ChangeLimits { .. }
             | Self::Archive { .. }
             | Self::Checkpoint { .. }
-            | Self::Delete => None,
+            | Self::Delete
+            | Self::Undelete { .. }
+            | Self::Purge => None,
         }
     }
 }

@@ -98,7 +98,8 @@ pub struct Continuation {
     pub checkpoint: Option<CheckpointId>,
 }
 
-/// What was asked for. It never changes once the task exists.
+/// What was asked for. It never changes once the task exists, but for the key of one that was
+/// deleted, and that nothing is left of a purged one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {
@@ -146,6 +147,19 @@ pub struct TaskSpec {
     /// How many agents an external task may hold.
     #[serde(default)]
     pub mode: TaskMode,
+}
+
+impl TaskSpec {
+    /// Forgets all that somebody wrote; what is left says only what sort of task it was.
+    pub(super) fn empty(&mut self) {
+        self.prompt.clear();
+        self.name.clear();
+        self.key = None;
+        self.labels.clear();
+        self.metadata.clear();
+        self.gates.clear();
+        self.continues = None;
+    }
 }
 
 /// What may still be changed while the task lives.
