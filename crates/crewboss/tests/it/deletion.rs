@@ -235,7 +235,10 @@ fn purging_leaves_nothing_but_hashes() {
     place.run(&["audit", "verify", "--stream", &id]).ok();
     let after = place.run(&["audit", "export"]).ok().out;
     assert!(before.contains("hello there"), "{before}");
-    assert!(!after.contains("hello there") && after.contains("task.purged"), "{after}");
+    assert!(
+        !after.contains("hello there") && after.contains("task.purged"),
+        "{after}"
+    );
     let shown = place
         .run(&["show", &id, "--include-deleted", "--json"])
         .ok()
