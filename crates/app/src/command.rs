@@ -171,6 +171,22 @@ impl Default for RecoveryPolicy {
     }
 }
 
+/// The key of a task that comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "rekey", rename_all = "snake_case")]
+pub enum Rekey {
+    /// The one that it had.
+    #[default]
+    Same,
+    /// None.
+    Without,
+    /// Another one.
+    To {
+        /// It.
+        key: String,
+    },
+}
+
 /// Something to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -263,6 +279,23 @@ pub enum Command {
     },
     /// Delete tasks that have ended. Those that cannot be deleted are left out of the answer.
     DeleteTasks {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// Delete one task, which may be waiting; or say why not.
+    DeleteTask {
+        /// Which.
+        task: TaskId,
+    },
+    /// Bring back a deleted task.
+    UndeleteTask {
+        /// Which.
+        task: TaskId,
+        /// The key that it is to have.
+        key: Rekey,
+    },
+    /// Remove for good what deleted tasks hold.
+    PurgeTasks {
         /// Which.
         tasks: Vec<TaskId>,
     },
@@ -488,6 +521,9 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             extend_seconds,
         } => verbs::extend_timeout(change, *task, *extend_seconds),
         Command::DeleteTasks { tasks } => verbs::delete_tasks(change, tasks),
+        Command::DeleteTask { task } => verbs::delete_task(change, *task),
+        Command::UndeleteTask { task, key } => verbs::undelete_task(change, *task, key),
+        Command::PurgeTasks { tasks } => verbs::purge_tasks(change, tasks),
         Command::ArchiveTasks { tasks, archived } => verbs::archive_tasks(change, tasks, *archived),
         Command::RecordCheckpoint {
             task,

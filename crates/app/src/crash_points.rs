@@ -69,6 +69,12 @@ pub enum CrashPoint {
     RestoreLinked,
     /// The new file is in the place of the old one.
     RestoreReplaced,
+    /// No branch holds the work of a task that is to be purged, and the store still has it.
+    Retired,
+    /// The store has nothing of it any more, its folder and checkpoints are there.
+    Purged,
+    /// No reference keeps its checkpoints.
+    PurgedCheckpoints,
 }
 
 impl CrashPoint {
@@ -114,6 +120,9 @@ impl CrashPoint {
         Self::RestoreReplaced,
     ];
 
+    /// Those of purging, which may come at any time.
+    pub const OF_PURGING: [Self; 3] = [Self::Retired, Self::Purged, Self::PurgedCheckpoints];
+
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -148,6 +157,9 @@ impl CrashPoint {
             Self::StoreRebuilt => "store-rebuilt",
             Self::RestoreLinked => "restore-linked",
             Self::RestoreReplaced => "restore-replaced",
+            Self::Retired => "retired",
+            Self::Purged => "purged",
+            Self::PurgedCheckpoints => "purged-checkpoints",
         }
     }
 

@@ -235,6 +235,8 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
             (Level::Info, format!("{}.md was written", paper.as_str()))
         }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
+        TaskEvent::Undeleted { .. } => (Level::Info, "brought back".to_owned()),
+        TaskEvent::Purged => (Level::Info, "purged".to_owned()),
     }
 }
 

@@ -24,7 +24,7 @@ use continuation::continuation;
 
 pub(crate) use claim::{ClaimTerms, claim_next, claim_task};
 pub(crate) use create_task::create_task;
-pub(crate) use delete_tasks::delete_tasks;
+pub(crate) use delete_tasks::{delete_task, delete_tasks, purge_tasks, undelete_task};
 pub(crate) use external::{ExternalEnd, attach, detach, end_external};
 pub use import_tasks::IMPORT_BATCH_MAX;
 pub(crate) use import_tasks::import_tasks;

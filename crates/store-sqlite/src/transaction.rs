@@ -188,8 +188,12 @@ impl Tx for Transaction<'_> {
         tasks::update(self.connection, task, expected)
     }
 
-    fn update_spec(&mut self, task: &Task) -> Result<(), Error> {
-        tasks::update_spec(self.connection, task)
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error> {
+        tasks::rewrite_spec(self.connection, task)
+    }
+
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
+        events::drop_payloads(self.connection, stream)
     }
 
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error> {

@@ -99,10 +99,10 @@ impl<'a> Change<'a> {
         if events.is_empty() {
             return Ok(changed);
         }
-        self.tx.update_task(&changed, expected)?;
-        if let TaskCommand::Rewind { .. } = command {
-            self.tx.update_spec(&changed)?;
+        if events.iter().any(TaskEvent::changes_spec) {
+            self.tx.rewrite_spec(&changed)?;
         }
+        self.tx.update_task(&changed, expected)?;
         for event in &events {
             self.record_task(&changed, event)?;
         }

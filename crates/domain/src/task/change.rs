@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Continuation, Limits, Task};
 use crate::{
     failure::Failure,
-    id::{CheckpointId, SessionId, TaskId},
+    id::{CheckpointId, Key, SessionId, TaskId},
     workspace::WorkspaceMode,
 };
 
@@ -122,6 +122,13 @@ pub enum TaskCommand {
     },
     /// Delete it, softly.
     Delete,
+    /// Bring back a deleted one.
+    Undelete {
+        /// The name of its caller's that it has from now on.
+        key: Option<Key>,
+    },
+    /// Remove for good what a deleted one holds.
+    Purge,
 }
 
 /// What happened to a task. Stored: fields are added, never renamed.
@@ -216,6 +223,14 @@ pub enum TaskEvent {
     },
     /// See [`TaskCommand::Delete`].
     Deleted,
+    /// See [`TaskCommand::Undelete`].
+    Undeleted {
+        /// The name of its caller's that it has from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Key>,
+    },
+    /// See [`TaskCommand::Purge`].
+    Purged,
 }
 
 fn counts_by_default() -> bool {
@@ -232,6 +247,15 @@ pub const fn epoch_of(fence: u64) -> u64 {
 }
 
 impl TaskEvent {
+    /// Whether it changes what was asked for.
+    #[must_use]
+    pub const fn changes_spec(&self) -> bool {
+        matches!(
+            self,
+            Self::Rewound { .. } | Self::Undeleted { .. } | Self::Purged
+        )
+    }
+
     /// Whether it gives out a fence.
     #[must_use]
     pub fn gives_fence(&self) -> bool {
@@ -276,6 +300,8 @@ impl TaskEvent {
             Self::Rewound { .. } => "task.rewound",
             Self::PaperKept { .. } => "task.paper_kept",
             Self::Deleted => "task.deleted",
+            Self::Undeleted { .. } => "task.undeleted",
+            Self::Purged => "task.purged",
         }
     }
 }
@@ -300,6 +326,8 @@ impl TaskCommand {
             Self::Rewind { .. } => "rewind",
             Self::KeepPaper { .. } => "keep a paper",
             Self::Delete => "delete",
+            Self::Undelete { .. } => "undelete",
+            Self::Purge => "purge",
         }
     }
 }
@@ -321,7 +349,9 @@ impl TaskCommand {
             | Self::Checkpoint { .. }
             | Self::Rewind { .. }
             | Self::KeepPaper { .. }
-            | Self::Delete => None,
+            | Self::Delete
+            | Self::Undelete { .. }
+            | Self::Purge => None,
         }
     }
 }

@@ -27,6 +27,14 @@ impl Task {
         if self.deleted_at.is_some() {
             return match command {
                 TaskCommand::Delete => Ok(vec![]),
+                TaskCommand::Purge if self.purged_at.is_some() => Ok(vec![]),
+                TaskCommand::Purge => Ok(vec![TaskEvent::Purged]),
+                TaskCommand::Undelete { .. } if self.purged_at.is_some() => {
+                    rejected("it was purged, and nothing of it is left")
+                }
+                TaskCommand::Undelete { key } => {
+                    Ok(vec![TaskEvent::Undeleted { key: key.clone() }])
+                }
                 command if command.fence().is_some() => Ok(vec![]),
                 _ => rejected("the task was deleted"),
             };
@@ -145,6 +153,8 @@ impl Task {
                 rejected("a running task is cancelled first")
             }
             (_, TaskCommand::Delete) => Ok(vec![TaskEvent::Deleted]),
+            (_, TaskCommand::Undelete { .. }) => Ok(vec![]),
+            (_, TaskCommand::Purge) => rejected("only a deleted task is purged"),
             (
                 _,
                 TaskCommand::Checkpoint {
@@ -273,6 +283,17 @@ impl Task {
                 self.spec.workspace = Some(*workspace);
             }
             TaskEvent::Deleted => self.deleted_at = Some(at),
+            TaskEvent::Undeleted { key } => {
+                self.deleted_at = None;
+                self.spec.key.clone_from(key);
+            }
+            TaskEvent::Purged => {
+                self.purged_at = Some(at);
+                self.spec.empty();
+                if let TaskState::Failed { failure, .. } = &mut self.state {
+                    *failure = Failure::new(failure.reason, "");
+                }
+            }
         }
         self
     }

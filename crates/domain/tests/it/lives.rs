@@ -76,6 +76,7 @@ fn task(kind: TaskKind, mode: TaskMode) -> Task {
         not_before: None,
         archived_at: None,
         deleted_at: None,
+        purged_at: None,
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         version: 1,
