@@ -57,8 +57,9 @@ pub use history::{
 pub use problem::{ErrorDocument, ProblemCode};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{
-    CancelDocument, CleanDocument, Counts, RefusedTask, RunDocument, StartedTask, StatusDocument,
-    TimeoutsDocument, WaitDocument,
+    CancelDocument, CleanDocument, Counts, DeletionDocument, ExecutionsDocument, PurgeDocument,
+    PurgedTask, RefusedTask, RunDocument, StartedTask, StatusDocument, TaskListDocument,
+    TaskStatsDocument, TimeoutsDocument, WaitDocument,
 };
 pub use recovery::{
     ExportDocument, ImportArchiveDocument, LeftStream, RebuiltDocument, RepairDocument, RepairRow,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    event::{Actor, Door, KeyRotated},
+    event::{Actor, DaemonStarted, Door, KeyRotated},
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
@@ -171,6 +171,22 @@ impl Default for RecoveryPolicy {
     }
 }
 
+/// The key of a task that comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "rekey", rename_all = "snake_case")]
+pub enum Rekey {
+    /// The one that it had.
+    #[default]
+    Same,
+    /// None.
+    Without,
+    /// Another one.
+    To {
+        /// It.
+        key: String,
+    },
+}
+
 /// Something to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -266,6 +282,23 @@ pub enum Command {
         /// Which.
         tasks: Vec<TaskId>,
     },
+    /// Delete one task, which may be waiting; or say why not.
+    DeleteTask {
+        /// Which.
+        task: TaskId,
+    },
+    /// Bring back a deleted task.
+    UndeleteTask {
+        /// Which.
+        task: TaskId,
+        /// The key that it is to have.
+        key: Rekey,
+    },
+    /// Remove for good what deleted tasks hold.
+    PurgeTasks {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// Take tasks that have ended out of the ordinary lists, or put them back.
     ArchiveTasks {
         /// Which.
@@ -310,6 +343,16 @@ pub enum Command {
         /// The queue's limits.
         queue: QueueLimits,
     },
+    /// Send a task that has not ended back to a checkpoint: whoever works on it is ended, and
+    /// another session goes on from there.
+    RewindTask {
+        /// Which.
+        task: TaskId,
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
+    },
     /// An outside agent joins an external task.
     Attach {
         /// Which.
@@ -348,6 +391,13 @@ pub enum Command {
         project: ProjectId,
         /// Which keys.
         rotated: KeyRotated,
+    },
+    /// A daemon has started; it stands in the log of each project in which it found anything.
+    RecordDaemonStart {
+        /// The project.
+        project: ProjectId,
+        /// What it found.
+        found: DaemonStarted,
     },
 }
 
@@ -471,6 +521,9 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             extend_seconds,
         } => verbs::extend_timeout(change, *task, *extend_seconds),
         Command::DeleteTasks { tasks } => verbs::delete_tasks(change, tasks),
+        Command::DeleteTask { task } => verbs::delete_task(change, *task),
+        Command::UndeleteTask { task, key } => verbs::undelete_task(change, *task, key),
+        Command::PurgeTasks { tasks } => verbs::purge_tasks(change, tasks),
         Command::ArchiveTasks { tasks, archived } => verbs::archive_tasks(change, tasks, *archived),
         Command::RecordCheckpoint {
             task,
@@ -483,6 +536,11 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             paper,
             content,
         } => verbs::keep_paper(change, *task, *paper, content),
+        Command::RewindTask {
+            task,
+            continues,
+            workspace,
+        } => verbs::rewind_task(change, *task, continues, *workspace),
         Command::ForkTask {
             task,
             continues,
@@ -507,6 +565,9 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         } => verbs::attach(change, *task, agent, launcher, *lease_millis),
         Command::RecordKeyRotation { project, rotated } => {
             verbs::record_key_rotation(change, *project, rotated)
+        }
+        Command::RecordDaemonStart { project, found } => {
+            verbs::record_daemon_start(change, *project, found)
         }
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {

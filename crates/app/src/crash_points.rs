@@ -49,6 +49,10 @@ pub enum CrashPoint {
     CheckpointRecorded,
     /// Lists show it.
     CheckpointShown,
+    /// A task is to go back to one, and nobody who works on it has been told.
+    Rewound,
+    /// Nobody works on it any more, and its plan and decisions are not brought back.
+    RewoundAlone,
     /// A deleted one is in no list any more.
     CheckpointHidden,
     /// No reference keeps its objects any more.
@@ -65,6 +69,12 @@ pub enum CrashPoint {
     RestoreLinked,
     /// The new file is in the place of the old one.
     RestoreReplaced,
+    /// No branch holds the work of a task that is to be purged, and the store still has it.
+    Retired,
+    /// The store has nothing of it any more, its folder and checkpoints are there.
+    Purged,
+    /// No reference keeps its checkpoints.
+    PurgedCheckpoints,
 }
 
 impl CrashPoint {
@@ -89,13 +99,15 @@ impl CrashPoint {
     ];
 
     /// Those of checkpoints, which may come at any time.
-    pub const OF_CHECKPOINTS: [Self; 6] = [
+    pub const OF_CHECKPOINTS: [Self; 8] = [
         Self::CheckpointDrafted,
         Self::CheckpointKept,
         Self::CheckpointRecorded,
         Self::CheckpointShown,
         Self::CheckpointHidden,
         Self::CheckpointDropped,
+        Self::Rewound,
+        Self::RewoundAlone,
     ];
 
     /// Those of repairing, rebuilding and restoring, in their order.
@@ -107,6 +119,9 @@ impl CrashPoint {
         Self::RestoreLinked,
         Self::RestoreReplaced,
     ];
+
+    /// Those of purging, which may come at any time.
+    pub const OF_PURGING: [Self; 3] = [Self::Retired, Self::Purged, Self::PurgedCheckpoints];
 
     /// Its name.
     #[must_use]
@@ -132,6 +147,8 @@ impl CrashPoint {
             Self::CheckpointKept => "checkpoint-kept",
             Self::CheckpointRecorded => "checkpoint-recorded",
             Self::CheckpointShown => "checkpoint-shown",
+            Self::Rewound => "rewound",
+            Self::RewoundAlone => "rewound-alone",
             Self::CheckpointHidden => "checkpoint-hidden",
             Self::CheckpointDropped => "checkpoint-dropped",
             Self::LogRepaired => "log-repaired",
@@ -140,6 +157,9 @@ impl CrashPoint {
             Self::StoreRebuilt => "store-rebuilt",
             Self::RestoreLinked => "restore-linked",
             Self::RestoreReplaced => "restore-replaced",
+            Self::Retired => "retired",
+            Self::Purged => "purged",
+            Self::PurgedCheckpoints => "purged-checkpoints",
         }
     }
 

@@ -224,10 +224,19 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
         TaskEvent::Checkpointed { checkpoint, .. } => {
             (Level::Info, format!("kept as checkpoint {checkpoint}"))
         }
+        TaskEvent::Rewound { continues, .. } => {
+            let id = continues.checkpoint.map(|id| format!(" checkpoint {id}"));
+            (
+                Level::Warn,
+                format!("goes back to{}", id.unwrap_or_default()),
+            )
+        }
         TaskEvent::PaperKept { paper, .. } => {
             (Level::Info, format!("{}.md was written", paper.as_str()))
         }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
+        TaskEvent::Undeleted { .. } => (Level::Info, "brought back".to_owned()),
+        TaskEvent::Purged => (Level::Info, "purged".to_owned()),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod history;
 pub mod overview;
 pub mod papers;
 pub mod ports;
+pub mod purge;
 pub mod query;
 pub mod reconcile;
 pub mod repair;

@@ -134,7 +134,7 @@ enum Verb {
     Merge(merge::Args),
     /// Keep what a task has reached, look at it, and go back to it
     Checkpoint(checkpoint::Args),
-    /// Delete tasks that have ended
+    /// Delete tasks that have ended, so that they can be brought back
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
     Archive(archive::Args),
@@ -144,7 +144,7 @@ enum Verb {
     Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
-    /// Speak for an agent outside that holds an external task
+    /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
@@ -373,7 +373,8 @@ const OTHER_WORDS: &[(&[&str], &str)] = &[
         "start AGENT PROMPT",
     ),
     (&["stop", "kill", "abort", "end"], "cancel ID"),
-    (&["rm", "remove", "delete", "prune"], "clean"),
+    (&["rm", "remove", "delete"], "task delete ID"),
+    (&["prune"], "clean"),
     (&["log", "output", "tail"], "logs ID"),
     (&["info", "inspect", "describe"], "show ID"),
     (&["serve", "server"], "daemon"),

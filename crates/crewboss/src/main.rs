@@ -5,6 +5,7 @@ mod config;
 mod connection;
 mod context;
 mod daemon;
+mod deletion;
 mod environment;
 mod fail;
 mod follow;

@@ -251,7 +251,7 @@ pub(crate) fn runner_config(
             transcript_bytes: limits.transcript_bytes_max,
         },
         line_bytes_max: usize::try_from(limits.line_bytes_max).unwrap_or(usize::MAX),
-        checkpoint_every: config.settings.checkpoint.every(),
+        checkpoints: config.settings.checkpoint.times(),
         retention: config.settings.checkpoint.retention(),
         ..RunnerConfig::new(root, places.run_directory())
     }

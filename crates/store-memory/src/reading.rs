@@ -6,7 +6,7 @@ use app::{
     error::Error,
     event::{Entry, Stream},
     ports::store::{Effect, Mark, Reader},
-    query::{Counts, TaskFilter},
+    query::{Counts, Deleted, TaskFilter},
 };
 use domain::{
     agent::AgentName,
@@ -88,9 +88,13 @@ impl Reader for State {
                     task.id > after
                 }
             });
+            let listed = match (filter.deleted, task.deleted_at) {
+                (Deleted::Only, None) | (Deleted::Without, Some(_)) => false,
+                (_, None) => task.archived_at.is_some() == filter.archived,
+                (_, Some(_)) => task.purged_at.is_none(),
+            };
             behind
-                && task.deleted_at.is_none()
-                && task.archived_at.is_some() == filter.archived
+                && listed
                 && filter.project.is_none_or(|project| project == task.project)
                 && (filter.statuses.is_empty() || filter.statuses.contains(&task.status()))
         };

@@ -184,6 +184,22 @@ impl Tx for Transaction<'_> {
         Ok(())
     }
 
+    /// [`Self::update_task`] replaces all of it.
+    fn rewrite_spec(&mut self, _task: &Task) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
+        let range = (stream, 0)..=(stream, u64::MAX);
+        let positions: Vec<u64> = self.state.streams.range(range).map(|of| *of.1).collect();
+        for position in positions {
+            if let Some(entry) = self.state.log.get(&position).cloned() {
+                self.put(|state| &mut state.log, position, entry.without_payload());
+            }
+        }
+        Ok(())
+    }
+
     fn release_dependants(&mut self, _root: TaskId) -> Result<(), Error> {
         Ok(())
     }

@@ -14,7 +14,10 @@ use crate::{
 };
 
 const COLUMNS: &str =
-    "position, stream_kind, stream_id, seq, header, payload, stream_hash, global_hash";
+    "position, stream_kind, stream_id, seq, header, payload, stream_hash, global_hash, dropped";
+
+/// Entries that are rewritten at once.
+const DROPPED_AT_ONCE: usize = 500;
 
 pub(crate) fn kind_code(kind: StreamKind) -> i64 {
     match kind {
@@ -152,6 +155,28 @@ pub(crate) fn after(
     }
 }
 
+/// Puts the hash of each content of a stream in its place.
+pub(crate) fn drop_payloads(connection: &Connection, stream: Stream) -> Result<(), Error> {
+    let whole = |after| self::after(connection, Some(stream), after, DROPPED_AT_ONCE);
+    let mut after = 0;
+    loop {
+        let entries = whole(after)?;
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        after = last.position;
+        for entry in entries {
+            let entry = entry.without_payload();
+            connection
+                .prepare_cached("UPDATE events SET payload = x'', dropped = ?2 WHERE position = ?1")
+                .and_then(|mut statement| {
+                    statement.execute(params![int(entry.position), entry.dropped])
+                })
+                .explain()?;
+        }
+    }
+}
+
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         position: row.number(0)?,
@@ -164,5 +189,6 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
         payload: row.get(5)?,
         stream_hash: row.get(6)?,
         global_hash: row.get(7)?,
+        dropped: row.get(8)?,
     })
 }

@@ -188,6 +188,14 @@ impl Tx for Transaction<'_> {
         tasks::update(self.connection, task, expected)
     }
 
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error> {
+        tasks::rewrite_spec(self.connection, task)
+    }
+
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
+        events::drop_payloads(self.connection, stream)
+    }
+
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error> {
         dependencies::release(self.connection, root)
     }

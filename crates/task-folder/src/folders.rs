@@ -290,6 +290,7 @@ mod tests {
             not_before: None,
             archived_at: None,
             deleted_at: None,
+            purged_at: None,
             created_at: at,
             updated_at: at,
             version,

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Where checkpoints are kept.
-const NAMESPACE: &str = "refs/crewboss/checkpoints/";
+pub(crate) const NAMESPACE: &str = "refs/crewboss/checkpoints/";
 
 /// A file that goes away while it is read is no reason to have no checkpoint.
 const ATTEMPTS: usize = 3;

@@ -99,6 +99,9 @@ impl<'a> Change<'a> {
         if events.is_empty() {
             return Ok(changed);
         }
+        if events.iter().any(TaskEvent::changes_spec) {
+            self.tx.rewrite_spec(&changed)?;
+        }
         self.tx.update_task(&changed, expected)?;
         for event in &events {
             self.record_task(&changed, event)?;

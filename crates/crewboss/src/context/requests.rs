@@ -149,7 +149,9 @@ impl Context {
         };
         let root = self.root_of(task.project)?;
         let folders = self.folders();
-        if task.deleted_at.is_some() {
+        let is_gone =
+            task.purged_at.is_some() || task.deleted_at.is_some() && self.places.layout.is_some();
+        if is_gone {
             if self.places.layout.is_none() {
                 let (store, layers) = (self.store()?, wiring::layers());
                 history::keep_rest(&*store, &*layers, Path::new(&root), task.id)?;

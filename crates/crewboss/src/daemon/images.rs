@@ -96,7 +96,9 @@ impl Images {
 
     /// The log first: an image that shows a version says that the log has come as far.
     fn show(&mut self, tools: Tools<'_>, root: &Path, task: &Task) -> Result<(), Behind> {
-        if task.deleted_at.is_some() {
+        let is_gone =
+            task.purged_at.is_some() || task.deleted_at.is_some() && tools.journal.is_none();
+        if is_gone {
             self.logged.remove(&task.id);
             if tools.journal.is_some() {
                 let layers = crate::wiring::layers();

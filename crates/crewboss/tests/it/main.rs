@@ -10,6 +10,7 @@ mod audit;
 mod bad_input;
 mod checks;
 mod configuration;
+mod deletion;
 mod documents;
 mod exit_codes;
 mod external;

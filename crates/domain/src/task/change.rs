@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Task};
+use super::{Continuation, Limits, Task};
 use crate::{
     failure::Failure,
-    id::{CheckpointId, SessionId, TaskId},
+    id::{CheckpointId, Key, SessionId, TaskId},
+    workspace::WorkspaceMode,
 };
 
 /// A text in a task's folder that people and agents may write, and that the task's events keep.
@@ -112,8 +113,22 @@ pub enum TaskCommand {
         /// What stands behind them.
         text: String,
     },
+    /// Go on from a checkpoint: whoever works on it does not any more.
+    Rewind {
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
+    },
     /// Delete it, softly.
     Delete,
+    /// Bring back a deleted one.
+    Undelete {
+        /// The name of its caller's that it has from now on.
+        key: Option<Key>,
+    },
+    /// Remove for good what a deleted one holds.
+    Purge,
 }
 
 /// What happened to a task. Stored: fields are added, never renamed.
@@ -199,8 +214,23 @@ pub enum TaskEvent {
         /// What stands behind them.
         text: String,
     },
+    /// See [`TaskCommand::Rewind`].
+    Rewound {
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
+    },
     /// See [`TaskCommand::Delete`].
     Deleted,
+    /// See [`TaskCommand::Undelete`].
+    Undeleted {
+        /// The name of its caller's that it has from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Key>,
+    },
+    /// See [`TaskCommand::Purge`].
+    Purged,
 }
 
 fn counts_by_default() -> bool {
@@ -217,6 +247,15 @@ pub const fn epoch_of(fence: u64) -> u64 {
 }
 
 impl TaskEvent {
+    /// Whether it changes what was asked for.
+    #[must_use]
+    pub const fn changes_spec(&self) -> bool {
+        matches!(
+            self,
+            Self::Rewound { .. } | Self::Undeleted { .. } | Self::Purged
+        )
+    }
+
     /// Whether it gives out a fence.
     #[must_use]
     pub fn gives_fence(&self) -> bool {
@@ -258,8 +297,11 @@ impl TaskEvent {
             Self::Archived => "task.archived",
             Self::Restored => "task.restored",
             Self::Checkpointed { .. } => "task.checkpointed",
+            Self::Rewound { .. } => "task.rewound",
             Self::PaperKept { .. } => "task.paper_kept",
             Self::Deleted => "task.deleted",
+            Self::Undeleted { .. } => "task.undeleted",
+            Self::Purged => "task.purged",
         }
     }
 }
@@ -281,8 +323,11 @@ impl TaskCommand {
             Self::Archive { archived: true } => "archive",
             Self::Archive { archived: false } => "restore",
             Self::Checkpoint { .. } => "checkpoint",
+            Self::Rewind { .. } => "rewind",
             Self::KeepPaper { .. } => "keep a paper",
             Self::Delete => "delete",
+            Self::Undelete { .. } => "undelete",
+            Self::Purge => "purge",
         }
     }
 }
@@ -302,8 +347,11 @@ impl TaskCommand {
             | Self::ChangeLimits { .. }
             | Self::Archive { .. }
             | Self::Checkpoint { .. }
+            | Self::Rewind { .. }
             | Self::KeepPaper { .. }
-            | Self::Delete => None,
+            | Self::Delete
+            | Self::Undelete { .. }
+            | Self::Purge => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The only two functions that change a task.
 
-use super::{Task, TaskCommand, TaskEvent, TaskKind, TaskMode, TaskState};
+use super::{Continuation, Task, TaskCommand, TaskEvent, TaskKind, TaskMode, TaskState};
 use crate::{
     failure::{Failure, FailureReason},
     id::TaskId,
@@ -27,6 +27,14 @@ impl Task {
         if self.deleted_at.is_some() {
             return match command {
                 TaskCommand::Delete => Ok(vec![]),
+                TaskCommand::Purge if self.purged_at.is_some() => Ok(vec![]),
+                TaskCommand::Purge => Ok(vec![TaskEvent::Purged]),
+                TaskCommand::Undelete { .. } if self.purged_at.is_some() => {
+                    rejected("it was purged, and nothing of it is left")
+                }
+                TaskCommand::Undelete { key } => {
+                    Ok(vec![TaskEvent::Undeleted { key: key.clone() }])
+                }
                 command if command.fence().is_some() => Ok(vec![]),
                 _ => rejected("the task was deleted"),
             };
@@ -145,6 +153,8 @@ impl Task {
                 rejected("a running task is cancelled first")
             }
             (_, TaskCommand::Delete) => Ok(vec![TaskEvent::Deleted]),
+            (_, TaskCommand::Undelete { .. }) => Ok(vec![]),
+            (_, TaskCommand::Purge) => rejected("only a deleted task is purged"),
             (
                 _,
                 TaskCommand::Checkpoint {
@@ -162,6 +172,23 @@ impl Task {
                 base: *base,
                 text: text.clone(),
             }]),
+
+            (
+                TaskState::Pending | TaskState::Running { .. },
+                TaskCommand::Rewind {
+                    continues,
+                    workspace,
+                },
+            ) => match self.spec.kind {
+                TaskKind::Managed => Ok(vec![TaskEvent::Rewound {
+                    continues: Continuation {
+                        rewound: Some(self.version + 1),
+                        ..continues.clone()
+                    },
+                    workspace: *workspace,
+                }]),
+                TaskKind::External => rejected("agents attach to an external task themselves"),
+            },
 
             (TaskState::Pending, TaskCommand::Detach { .. }) => rejected("no agent holds it"),
             (
@@ -248,7 +275,25 @@ impl Task {
             TaskEvent::Archived => self.archived_at = Some(at),
             TaskEvent::Restored => self.archived_at = None,
             TaskEvent::Checkpointed { .. } | TaskEvent::PaperKept { .. } => {}
+            TaskEvent::Rewound {
+                continues,
+                workspace,
+            } => {
+                self.spec.continues = Some(continues.clone());
+                self.spec.workspace = Some(*workspace);
+            }
             TaskEvent::Deleted => self.deleted_at = Some(at),
+            TaskEvent::Undeleted { key } => {
+                self.deleted_at = None;
+                self.spec.key.clone_from(key);
+            }
+            TaskEvent::Purged => {
+                self.purged_at = Some(at);
+                self.spec.empty();
+                if let TaskState::Failed { failure, .. } = &mut self.state {
+                    *failure = Failure::new(failure.reason, "");
+                }
+            }
         }
         self
     }

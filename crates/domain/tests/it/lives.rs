@@ -9,9 +9,11 @@ use domain::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
+        Chain, Continuation, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode,
+        TaskSpec, TaskState,
     },
     time::{BootId, Moment, Now, Timestamp},
+    workspace::WorkspaceMode,
 };
 use proptest::prelude::*;
 
@@ -74,6 +76,7 @@ fn task(kind: TaskKind, mode: TaskMode) -> Task {
         not_before: None,
         archived_at: None,
         deleted_at: None,
+        purged_at: None,
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         version: 1,
@@ -126,6 +129,15 @@ fn task_command() -> impl Strategy<Value = TaskCommand> {
             base: 0,
             text: String::new(),
         }),
+        Just(TaskCommand::Rewind {
+            continues: Continuation {
+                session: session_id(1),
+                commit: None,
+                checkpoint: Some("ckp_1".parse().expect("an id")),
+                rewound: None,
+            },
+            workspace: WorkspaceMode::Worktree,
+        }),
     ]
 }
 
@@ -140,6 +152,7 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
         3 => Just(SessionCommand::Launched { process: process(7), deadline: None }),
         2 => Just(SessionCommand::Verify { gates: vec![] }),
         1 => Just(SessionCommand::Stop { reason: StopReason::Cancel }),
+        1 => Just(SessionCommand::Stop { reason: StopReason::Rewind }),
         1 => Just(SessionCommand::MoveDeadline { deadline: None }),
         1 => result.prop_map(|result| SessionCommand::Finish {
             outcome: Box::new(Outcome::bare(result, Timestamp::default())),
@@ -225,7 +238,7 @@ proptest! {
                 session = session.evolve(event, Timestamp::from_millis(1));
                 prop_assert_eq!(session.version, before.version + 1);
                 prop_assert!(!before.status.is_terminal());
-                if before.stop.is_some() {
+                if before.stop == Some(StopReason::Cancel) {
                     prop_assert_eq!(session.stop, before.stop);
                 }
             }

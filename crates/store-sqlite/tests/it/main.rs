@@ -3,6 +3,7 @@
 mod backup;
 mod crash;
 mod file;
+mod forms;
 mod processes;
 mod subject;
 mod tampering;

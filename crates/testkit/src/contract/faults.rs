@@ -1,7 +1,7 @@
 //! A transaction in which one call fails.
 
 use app::{
-    command::{self, Command, Meta, NewTask, RecoveryPolicy, Request},
+    command::{self, Command, Meta, NewTask, RecoveryPolicy, Rekey, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
     ports::store::{Effect, IdKind, Mark, Reader, Tx},
@@ -136,6 +136,12 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     fn update_task(&mut self, task: &Task, expected: u64) -> Result<(), Error> {
         self.next()?.update_task(task, expected)
     }
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error> {
+        self.next()?.rewrite_spec(task)
+    }
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
+        self.next()?.drop_payloads(stream)
+    }
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error> {
         self.next()?.release_dependants(root)
     }
@@ -209,6 +215,21 @@ pub fn a_failing_call_leaves_nothing_behind(make: Make) {
     fail_everywhere(&world, &finish(failed()));
     let tail = world.details(first.id).chain.pop().expect("a successor");
     assert_eq!(tail.chain.retry_of, Some(first.id));
+    let delete = request(Command::DeleteTask { task: first.id });
+    fail_everywhere(&world, &delete);
+    let key = Rekey::To {
+        key: "again".to_owned(),
+    };
+    let undelete = Command::UndeleteTask {
+        task: first.id,
+        key,
+    };
+    fail_everywhere(&world, &request(undelete));
+    fail_everywhere(&world, &delete);
+    let purge = Command::PurgeTasks {
+        tasks: vec![first.id],
+    };
+    fail_everywhere(&world, &request(purge));
     super::log::verify(&world.contents().log);
 }
 
