@@ -18,7 +18,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::command::Meta;
+use crate::{command::Meta, restore::Told};
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
@@ -278,6 +278,24 @@ pub fn seal(heads: &Heads, stream: Stream, header: Vec<u8>, payload: Vec<u8>) ->
         dropped: None,
         stream_hash,
         global_hash,
+    }
+}
+
+/// The entry of an event that was written before, which continues both chains.
+#[must_use]
+pub fn seal_again(heads: &Heads, told: &Told) -> Entry {
+    let (position, seq) = (heads.position + 1, heads.seq + 1);
+    let payload_hash = told.payload_hash();
+    let stream_hash = stream_hash(&heads.stream, &told.header, &payload_hash);
+    Entry {
+        position,
+        stream: told.stream,
+        seq,
+        header: told.header.clone(),
+        payload: told.payload.clone(),
+        dropped: told.dropped,
+        stream_hash,
+        global_hash: global_hash(&heads.global, position, told.stream, seq, &stream_hash),
     }
 }
 

@@ -23,10 +23,12 @@ use crate::{
     error::Error,
     ports::{
         folders::{FolderError, Folders},
+        layers::Layers,
         store::Store,
         workspaces::{Removed, WorkspaceError, Workspaces},
     },
     query::{Deleted, Query, TaskDetails, TaskFilter, View},
+    repair::{RepairError, keep_rest},
 };
 
 /// Tasks that are read at once.
@@ -66,6 +68,8 @@ pub struct Purger {
     pub workspaces: Arc<dyn Workspaces>,
     /// Where their folders are.
     pub folders: Arc<dyn Folders>,
+    /// Where the events of a task go when its folder does; none where tasks have no logs.
+    pub layers: Option<Arc<dyn Layers>>,
     /// The project.
     pub project: Project,
     /// Who asks.
@@ -96,6 +100,12 @@ impl Purger {
         CrashPoint::Purged.reached();
         self.drop_checkpoints()?;
         CrashPoint::PurgedCheckpoints.reached();
+        if let Some(layers) = &self.layers {
+            keep_rest(&*self.store, &**layers, self.root(), id).map_err(|error| match error {
+                RepairError::Store(error) => PurgeError::Store(error),
+                RepairError::Folder(error) => PurgeError::Folder(error),
+            })?;
+        }
         self.folders.remove_task(self.root(), id)?;
         Ok(purged)
     }

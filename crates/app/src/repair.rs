@@ -8,14 +8,16 @@ mod compare;
 mod folder;
 mod gather;
 mod logs;
+mod rest;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     compare::{Agreement, Standing, compare},
     folder::Repairer,
-    gather::{Gathered, gather, merge},
+    gather::{Aside, Gathered, gather, merge},
     logs::{LogVerdict, verify_log},
+    rest::keep_rest,
 };
 use crate::{error::Error, ports::folders::FolderError, ports::journal::Finding};
 

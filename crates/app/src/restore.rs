@@ -24,7 +24,7 @@ use crate::{
     audit::Head,
     command::Meta,
     error::Error,
-    event::{Header, Stream, StreamKind},
+    event::{self, Hash, Header, Stream, StreamKind},
     ports::store::{Effect, IdKind, Mark, Tx},
 };
 
@@ -37,8 +37,19 @@ pub struct Told {
     pub seq: u64,
     /// The header's JSON.
     pub header: Vec<u8>,
-    /// The content.
+    /// The content; empty where it was dropped.
     pub payload: Vec<u8>,
+    /// The hash of a content that was dropped.
+    pub dropped: Option<Hash>,
+}
+
+impl Told {
+    /// The hash that stands for its content.
+    #[must_use]
+    pub fn payload_hash(&self) -> Hash {
+        self.dropped
+            .unwrap_or_else(|| event::payload_hash(&self.payload))
+    }
 }
 
 /// What is taken in.
@@ -55,6 +66,8 @@ pub struct Source {
     pub heads: Vec<Head>,
     /// Tasks as images show them: whatever events are lost of one that had gone further.
     pub images: Vec<Task>,
+    /// Tasks and sessions whose events have lost their contents, as they stood.
+    pub purged: Vec<(Task, Vec<Session>)>,
     /// Tasks as they have to come out, where that is known by other means than their events.
     pub tasks: Vec<Task>,
 }
@@ -108,6 +121,7 @@ pub fn restore(tx: &mut dyn Tx, source: &Source, meta: &Meta) -> Result<Restored
     for told in &source.events {
         streams.take(tx, told, &mut restored)?;
     }
+    streams.give(&source.purged);
     streams.drop_unowned(tx, &mut restored)?;
     insert_projects(tx, source, &streams, &mut restored)?;
     let mut fence = source.epoch;
@@ -285,7 +299,7 @@ fn append(
         if !is_new {
             continue;
         }
-        let entry = tx.append_again(told.stream, told.header.clone(), told.payload.clone())?;
+        let entry = tx.append_again(told)?;
         if entry.seq != told.seq {
             let message = format!(
                 "{} {} came to stand at {}",

@@ -8,12 +8,12 @@ use std::{
 };
 
 use app::{
-    audit::hex,
+    audit::{hex, unhex},
     event::{self, GENESIS, Hash, Stream},
     export::{EventLine, Member},
     restore::{Source, Told},
 };
-use domain::project::Project;
+use domain::{project::Project, session::Session, task::Task};
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
@@ -62,7 +62,7 @@ fn parse(from: impl Read) -> Result<Contents, String> {
     let manifest = manifest(first)?;
     let mut known = manifest.files.iter();
     let mut source = Source::default();
-    let mut hashes = BTreeMap::new();
+    let (mut hashes, mut sessions) = (BTreeMap::new(), Vec::new());
     for entry in entries {
         let entry = entry.map_err(no_tar)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -75,12 +75,20 @@ fn parse(from: impl Read) -> Result<Contents, String> {
         if entry.header().entry_type() != EntryType::Regular {
             return Err(format!("`{shown}` is no plain file"));
         }
-        member(entry, expected, &mut source, &mut hashes)
+        member(entry, expected, &mut source, (&mut hashes, &mut sessions))
             .map_err(|why| format!("`{shown}`: {why}"))?;
     }
     match known.next() {
         Some(missing) => Err(format!("`{}` is missing", missing.path)),
-        None => Ok(Contents { manifest, source }),
+        None => {
+            let purged = source.tasks.iter().filter(|task| task.purged_at.is_some());
+            let with_sessions = |task: &Task| {
+                let of = sessions.iter().filter(|session| session.task == task.id);
+                (task.clone(), of.cloned().collect())
+            };
+            source.purged = purged.map(with_sessions).collect();
+            Ok(Contents { manifest, source })
+        }
     }
 }
 
@@ -113,7 +121,7 @@ fn member(
     entry: impl Read,
     expected: &FileEntry,
     source: &mut Source,
-    hashes: &mut BTreeMap<Stream, Hash>,
+    (hashes, sessions): (&mut BTreeMap<Stream, Hash>, &mut Vec<Session>),
 ) -> Result<(), String> {
     let mut reader = BufReader::with_capacity(1 << 16, entry);
     let (mut hash, mut bytes, mut lines) = (Sha256::new(), 0, 0_u64);
@@ -129,7 +137,7 @@ fn member(
         bytes += read as u64;
         lines += 1;
         let at = |why: String| format!("line {lines}: {why}");
-        take(&expected.path, &line, source, hashes).map_err(at)?;
+        take(&expected.path, &line, source, (hashes, sessions)).map_err(at)?;
     }
     if (bytes, lines) != (expected.bytes, expected.lines)
         || hex(&hash.finalize()) != expected.sha256
@@ -144,13 +152,16 @@ fn take(
     file: &str,
     line: &[u8],
     source: &mut Source,
-    hashes: &mut BTreeMap<Stream, Hash>,
+    (hashes, sessions): (&mut BTreeMap<Stream, Hash>, &mut Vec<Session>),
 ) -> Result<(), String> {
     let wrong = |error: serde_json::Error| error.to_string();
     if file == Member::Tasks.file() {
         source
             .tasks
             .push(serde_json::from_slice(line).map_err(wrong)?);
+    }
+    if file == Member::Sessions.file() {
+        sessions.push(session(line).map_err(wrong)?);
     }
     if file == Member::Projects.file() {
         let project: Project = serde_json::from_slice(line).map_err(wrong)?;
@@ -163,17 +174,29 @@ fn take(
     Ok(())
 }
 
+/// Without a lease: nobody holds it any more.
+fn session(line: &[u8]) -> serde_json::Result<Session> {
+    let mut value: serde_json::Value = serde_json::from_slice(line)?;
+    if let Some(fields) = value.as_object_mut() {
+        let lease = serde_json::json!({ "boot": "restored", "millis": 0 });
+        fields.insert("lease_until".to_owned(), lease);
+        fields.insert("version".to_owned(), 1.into());
+    }
+    serde_json::from_value(value)
+}
+
 fn told(event: EventLine, hashes: &mut BTreeMap<Stream, Hash>) -> Result<Told, String> {
     let stream: Stream = event.stream.parse().map_err(|error| format!("{error}"))?;
+    let dropped = event.payload_hash.as_deref().map(unhex).transpose();
     let told = Told {
         stream,
         seq: event.seq,
         header: event.header.into_bytes(),
-        payload: event.payload.into_bytes(),
+        payload: event.payload.unwrap_or_default().into_bytes(),
+        dropped: dropped.map_err(|error| error.to_string())?,
     };
     let previous = hashes.entry(stream).or_insert(GENESIS);
-    let payload = event::payload_hash(&told.payload);
-    let hash = event::stream_hash(previous, &told.header, &payload);
+    let hash = event::stream_hash(previous, &told.header, &told.payload_hash());
     if hex(&hash) != event.stream_hash {
         return Err(format!(
             "event {} of {stream} does not have its hash",

@@ -15,6 +15,7 @@ use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail},
     stop::{remove_workspaces, stop},
+    wiring,
 };
 
 /// Others may start a task again and again while it is to be deleted.
@@ -57,6 +58,7 @@ pub(crate) fn purger(context: &Context) -> Result<Purger, Fail> {
         store: context.store()?,
         workspaces: context.workspaces(),
         folders: context.folders(),
+        layers: context.places.layout.is_none().then(wiring::layers),
         project,
         meta: context.meta(),
     })

@@ -13,6 +13,7 @@ use app::{
         store::Store,
     },
     query::{Query, View},
+    repair::RepairError,
 };
 use domain::id::{ProjectId, TaskId};
 
@@ -45,6 +46,15 @@ impl Behind {
             cause = error.source();
         }
         text
+    }
+}
+
+impl From<RepairError> for Behind {
+    fn from(error: RepairError) -> Self {
+        match error {
+            RepairError::Store(error) => Self::Store(error),
+            RepairError::Folder(error) => Self::Folder(error),
+        }
     }
 }
 
@@ -131,25 +141,6 @@ pub(crate) fn bring_up_project(
                 Error::unavailable("project events were answered by something else").into(),
             );
         };
-        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
-        layers.add_to_project(root, &entries)?;
-        match events.last() {
-            Some(last) if events.len() == PAGE => after = last.position,
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// Before the folder of a deleted task goes: its events are from then on among the rest.
-pub(crate) fn keep_rest(
-    store: &dyn Store,
-    layers: &dyn Layers,
-    root: &Path,
-    task: TaskId,
-) -> Result<(), Behind> {
-    let mut after = 0;
-    loop {
-        let events = events(store, task, after)?;
         let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
         layers.add_to_project(root, &entries)?;
         match events.last() {

@@ -37,7 +37,9 @@ pub(crate) fn take_in(
     for tasks in tasks.chunks(AT_ONCE) {
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
         for (task, kept) in tasks.iter().zip(kept(context, &ids)?) {
-            for paper in Paper::ALL {
+            // What a deleted one says is not changed any more.
+            let papers = Paper::ALL.iter().filter(|_| task.deleted_at.is_none());
+            for paper in papers.copied() {
                 taken += usize::from(take_one(context, layers, root, (task, paper), &kept)?);
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use app::{
     error::Error,
     ports::store::Store,
-    query::{Query, TaskFilter, View},
+    query::{Deleted, Query, TaskFilter, View},
 };
 use domain::{
     id::{ProjectId, TaskId},
@@ -83,6 +83,22 @@ pub(crate) fn all_tasks(
             ..TaskFilter::default()
         },
     )
+}
+
+/// Every task of a project that has a folder: archived and deleted ones too, purged ones not.
+pub(crate) fn with_folders(store: &dyn Store, project: ProjectId) -> Result<Vec<Task>, Error> {
+    let mut all = all_tasks(store, project, &[], false)?;
+    all.extend(all_tasks(store, project, &[], true)?);
+    all.extend(walk(
+        store,
+        TaskFilter {
+            project: Some(project),
+            deleted: Deleted::Only,
+            ..TaskFilter::default()
+        },
+    )?);
+    all.sort_by_key(|task| task.id);
+    Ok(all)
 }
 
 /// Every task of a filter, in its order.

@@ -75,7 +75,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     connection
         .pragma_update(None, "journal_mode", "wal")
         .explain()?;
+    // All in one transaction, with the record of what was done: a crash leaves all or nothing.
     migrations::migrations::runner()
+        .set_grouped(true)
         .run(connection)
         .map_err(|error| Error::unavailable(format!("the store cannot be migrated: {error}")))?;
     Ok(())

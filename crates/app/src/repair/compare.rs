@@ -137,6 +137,7 @@ mod tests {
             seq,
             header: format!("h{id}.{seq}"),
             payload: "p".to_owned(),
+            dropped: None,
         }
     }
 
@@ -149,6 +150,7 @@ mod tests {
                 seq: record.seq,
                 header: record.header.clone().into_bytes(),
                 payload: record.payload.clone().into_bytes(),
+                dropped: None,
             },
         }
     }

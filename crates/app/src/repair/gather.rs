@@ -8,9 +8,10 @@ use std::{
 
 use domain::{
     id::{ProjectId, TaskId},
+    session::Session,
     task::Task,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{RepairError, Standing};
 use crate::{
@@ -32,15 +33,23 @@ pub struct Gathered {
     pub events: Vec<Standing>,
     /// Tasks as their images show them.
     pub images: Vec<Task>,
+    /// Purged tasks with their sessions, as they stood.
+    pub purged: Vec<(Task, Vec<Session>)>,
     /// The highest epoch that `project.jsonl` tells of.
     pub epoch: u64,
     /// What is not as it was written, with the task in whose folder it is.
     pub findings: Vec<(Option<TaskId>, Finding)>,
 }
 
-#[derive(Deserialize)]
-struct Rebuilt {
-    epoch: u64,
+/// What `project.jsonl` tells besides events.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Aside {
+    /// The epoch that a store began which was built from these folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// A task whose folder is gone and whose events have lost their contents, with its sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged: Option<Box<(Task, Vec<Session>)>>,
 }
 
 /// Reads everything in a project's folders that tells of its store.
@@ -108,8 +117,9 @@ impl Gathered {
         match (history::standing(entry), &entry.data) {
             (Some(standing), _) => self.events.push(standing),
             (None, Some(data)) if task.is_none() => {
-                if let Ok(rebuilt) = serde_json::from_str::<Rebuilt>(data.get()) {
-                    self.epoch = self.epoch.max(rebuilt.epoch);
+                if let Ok(aside) = serde_json::from_str::<Aside>(data.get()) {
+                    self.epoch = self.epoch.max(aside.epoch.unwrap_or(0));
+                    self.purged.extend(aside.purged.map(|purged| *purged));
                 }
             }
             (None, _) => {}
@@ -166,7 +176,15 @@ pub fn merge(mut standings: Vec<Standing>) -> Vec<Told> {
     for standing in standings {
         let of = streams.entry(standing.told.stream).or_default();
         // The same event has the same position wherever it is told: doubles stand side by side.
-        if of.iter().rev().take(4).any(|known| *known == standing.told) {
+        let told = &standing.told;
+        let is_same = |known: &&mut Told| known.seq == told.seq && known.header == told.header;
+        if let Some(known) = of.iter_mut().rev().take(4).find(is_same)
+            && (known.payload == told.payload || known.dropped.is_some() || told.dropped.is_some())
+        {
+            // What was dropped anywhere does not come back.
+            if told.dropped.is_some() {
+                *known = standing.told;
+            }
             continue;
         }
         order.push(standing.told.stream);

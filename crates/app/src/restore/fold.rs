@@ -37,6 +37,8 @@ struct OneStream {
     hash: Hash,
     /// Where nothing more of it is taken in: its place in the report.
     left: Option<usize>,
+    /// Whether something new has lost its content, so that rows are not to be made of it.
+    is_purged: bool,
     /// Whether rows can be made of it.
     row: Row,
 }
@@ -90,6 +92,29 @@ impl Streams {
             }
         }
         Ok(())
+    }
+
+    /// Gives rows to streams that cannot make their own.
+    pub(super) fn give(&mut self, rows: &[(Task, Vec<Session>)]) {
+        let mut tasks = BTreeMap::new();
+        let mut sessions = BTreeMap::new();
+        for (task, of) in rows {
+            tasks.insert(task.id.number(), task);
+            sessions.extend(of.iter().map(|session| (session.id.number(), session)));
+        }
+        for (stream, of) in self.of.iter_mut().filter(|(_, of)| of.is_purged) {
+            match &mut of.row {
+                Row::Task(row, _) => {
+                    *row = tasks.get(&stream.id).map(|task| Box::new((*task).clone()))
+                }
+                Row::Session(row, _) => {
+                    *row = sessions
+                        .get(&stream.id)
+                        .map(|session| Box::new((*session).clone()));
+                }
+                Row::Project(_) => {}
+            }
+        }
     }
 
     /// A session whose task is nowhere has no row, and nothing of it is taken in.
@@ -219,6 +244,7 @@ impl OneStream {
             seq: 0,
             hash: GENESIS,
             left: None,
+            is_purged: false,
             row,
         })
     }
@@ -238,8 +264,7 @@ impl OneStream {
             Ok(header) => header,
             Err(why) => return refused(why),
         };
-        let payload_hash = event::payload_hash(&told.payload);
-        let hash = event::stream_hash(&self.hash, &told.header, &payload_hash);
+        let hash = event::stream_hash(&self.hash, &told.header, &told.payload_hash());
         let at = usize::try_from(self.seq).unwrap_or(usize::MAX);
         if let Some(stored) = self.stored.get(at) {
             if *stored != hash {
@@ -251,7 +276,10 @@ impl OneStream {
             (self.seq, self.hash) = (told.seq, hash);
             return Verdict::Known;
         }
-        if let Err(why) = self.row.fold(&header, &told.payload) {
+        self.is_purged |= told.dropped.is_some();
+        if !self.is_purged
+            && let Err(why) = self.row.fold(&header, &told.payload)
+        {
             return refused(why);
         }
         (self.seq, self.hash) = (told.seq, hash);

@@ -47,6 +47,7 @@ use crate::{
     environment::Environment,
     fail::{Exit, Fail, Outcome},
     heads::Signer,
+    history,
     launch::Starter,
     output::Output,
     places::Places,
@@ -323,6 +324,18 @@ impl Hands for Crew {
         self.finish_cut_off(project)
     }
 
+    fn tell_project(&self, project: &Project) {
+        let (layers, root) = (wiring::layers(), Path::new(&project.root));
+        if self.places.layout.is_some() {
+            return;
+        }
+        let told = history::bring_up_project(&*self.store, &*layers, root, project.id);
+        if let Err(behind) = told {
+            let why = behind.reason();
+            self.warn(&format!("the log of {} is behind: {why}", project.root));
+        }
+    }
+
     fn say(&self, line: &str) {
         drop(self.out.line(line));
     }
@@ -425,6 +438,7 @@ impl Crew {
                 store: Arc::clone(&self.store),
                 workspaces: Arc::clone(&self.ledger.workspaces),
                 folders: Arc::clone(&self.folders),
+                layers: self.places.layout.is_none().then(wiring::layers),
                 project,
                 meta: self.meta.clone(),
             };

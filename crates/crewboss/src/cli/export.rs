@@ -103,10 +103,8 @@ fn take_in(context: &Context, projects: &[Project]) -> Result<(), Fail> {
         if !root.join(crate::places::PROJECT_FOLDER).is_dir() {
             continue;
         }
-        for archived in [false, true] {
-            let tasks = retention::all_tasks(&*context.store()?, project.id, &[], archived)?;
-            papers::take_in(context, &*layers, root, &tasks)?;
-        }
+        let tasks = retention::with_folders(&*context.store()?, project.id)?;
+        papers::take_in(context, &*layers, root, &tasks)?;
     }
     Ok(())
 }

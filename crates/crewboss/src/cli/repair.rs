@@ -93,10 +93,8 @@ fn folders(
     let layers = wiring::layers();
     let wanted = |context: &Context| -> Result<Vec<Task>, Fail> {
         let store = context.store()?;
-        let mut tasks = retention::all_tasks(&*store, project.id, &[], false)?;
-        tasks.extend(retention::all_tasks(&*store, project.id, &[], true)?);
+        let mut tasks = retention::with_folders(&*store, project.id)?;
         tasks.retain(|task| only.is_empty() || only.contains(&task.id));
-        tasks.sort_by_key(|task| task.id);
         Ok(tasks)
     };
     papers::take_in(context, &*layers, root, &wanted(context)?)?;

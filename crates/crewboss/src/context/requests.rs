@@ -9,6 +9,7 @@ use app::{
     ports::store::Effect,
     query::{Query, View},
     reconcile::Finding,
+    repair::keep_rest,
 };
 use domain::{project::Project, session::Session};
 
@@ -154,7 +155,8 @@ impl Context {
         if is_gone {
             if self.places.layout.is_none() {
                 let (store, layers) = (self.store()?, wiring::layers());
-                history::keep_rest(&*store, &*layers, Path::new(&root), task.id)?;
+                keep_rest(&*store, &*layers, Path::new(&root), task.id)
+                    .map_err(history::Behind::from)?;
             }
             folders.remove_task(Path::new(&root), task.id)?;
         } else {

@@ -12,6 +12,7 @@ use app::{
         store::{Effect, Store},
     },
     query::{Query, View},
+    repair::keep_rest,
 };
 use domain::{
     id::{ProjectId, TaskId},
@@ -102,7 +103,7 @@ impl Images {
             self.logged.remove(&task.id);
             if tools.journal.is_some() {
                 let layers = crate::wiring::layers();
-                history::keep_rest(tools.store, &*layers, root, task.id)?;
+                keep_rest(tools.store, &*layers, root, task.id)?;
             }
             return Ok(tools.folders.remove_task(root, task.id)?);
         }

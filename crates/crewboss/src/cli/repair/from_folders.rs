@@ -11,7 +11,7 @@ use app::{
     error::Error,
     ports::journal::{Finding, Level, NewEntry},
     query::{Query, View},
-    repair::{RepairError, gather, merge},
+    repair::{Aside, RepairError, gather, merge},
     restore::{Restored, Source, restore},
 };
 use domain::{
@@ -124,6 +124,7 @@ fn source(context: &Context, roots: &[String]) -> Result<(Source, Findings), Fai
         }
         standings.extend(gathered.events);
         source.images.extend(gathered.images);
+        source.purged.extend(gathered.purged);
         source.epoch = source.epoch.max(gathered.epoch);
         findings.extend(gathered.findings);
     }
@@ -158,7 +159,10 @@ fn tell_epoch(
     let Some(epoch) = restored.epoch else {
         return Ok(());
     };
-    let data = serde_json::value::to_raw_value(&serde_json::json!({ "epoch": epoch }));
+    let data = serde_json::value::to_raw_value(&Aside {
+        epoch: Some(epoch),
+        ..Aside::default()
+    });
     let entry = NewEntry {
         at: context.clock()?.now().wall,
         level: Level::Warn,

@@ -90,16 +90,31 @@ fn projects_of_one_store_come_back_together_or_one_by_one() {
 }
 
 #[test]
-fn a_deleted_task_stays_known() {
+fn deleted_and_purged_tasks_stay_what_they_are() {
     let world = World::new();
-    world.place.run(&["clean", "done", "--yes"]).ok();
-    assert!(!world.folder().exists());
+    let place = &world.place;
+    let file = place.home().join("purged.tar");
+    for verb in ["delete", "purge"] {
+        let yes: &[&str] = if verb == "purge" { &["--yes"] } else { &[] };
+        place
+            .run(&[&["task", verb, &world.done], yes].concat())
+            .ok();
+        assert_eq!(world.folder().exists(), verb == "delete");
+        let before = world.digest();
+        lose_store(&world);
+        let (code, repaired) = repair(&world, &["--from-folders"]);
+        assert_eq!((code, repaired.rows.len()), (0, 0), "{verb}: {repaired:#?}");
+        assert_eq!(world.digest(), before, "{verb}");
+        place.run(&["audit", "verify"]).ok();
+        let (code, repaired) = repair(&world, &[]);
+        assert_eq!((code, repaired.rows.len()), (0, 0), "{verb}: {repaired:#?}");
+    }
     let before = world.digest();
+    place.run(&["export", file.to_str().unwrap()]).ok();
     lose_store(&world);
-    let (code, repaired) = repair(&world, &["--from-folders"]);
-    assert_eq!(code, 0, "{repaired:#?}");
+    place.run(&["import", file.to_str().unwrap()]).ok();
     assert_eq!(world.digest(), before);
-    assert_eq!(world.place.run(&["show", &world.done]).code, 0);
+    assert!(!world.folder().exists());
 }
 
 #[test]
