@@ -207,6 +207,9 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
     match before {
         Some(before) if before == task => return Ok(false),
         Some(before) => {
+            if before.spec != task.spec {
+                tx.rewrite_spec(task)?;
+            }
             tx.update_task(task, before.version)?;
             let done = TaskStatus::Completed;
             if before.status() != done && task.status() == done {

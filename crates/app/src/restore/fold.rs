@@ -105,7 +105,7 @@ impl Streams {
         for (stream, of) in self.of.iter_mut().filter(|(_, of)| of.is_purged) {
             match &mut of.row {
                 Row::Task(row, _) => {
-                    *row = tasks.get(&stream.id).map(|task| Box::new((*task).clone()))
+                    *row = tasks.get(&stream.id).map(|task| Box::new((*task).clone()));
                 }
                 Row::Session(row, _) => {
                     *row = sessions
