@@ -5,7 +5,10 @@
 
 use std::{fs, io, path::Path};
 
-use app::ports::workspaces::{Removed, Salvage, WorkspaceError};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::workspaces::{Removed, Salvage, WorkspaceError},
+};
 use domain::{
     id::SessionId,
     workspace::{CommitId, WorkspaceMode, WorkspaceRecord},
@@ -84,7 +87,12 @@ pub(crate) fn discard_folder(
     session: SessionId,
 ) -> Result<(), WorkspaceError> {
     own_folder(layout, record, session)?;
-    delete(&record.path)
+    delete_as(Thing::Folder, &record.path)
+}
+
+fn delete_as(thing: Thing, path: &Path) -> Result<(), WorkspaceError> {
+    let told = |error| io_error("delete", path)(error);
+    faults::around_with(Act::new(thing, Deed::Remove), told, || delete(path))
 }
 
 fn own_folder(
@@ -154,7 +162,7 @@ pub(crate) fn salvage_and_delete(
     {
         return Err(worktree.damaged(lost));
     }
-    delete(&worktree.path)?;
+    delete_as(Thing::Worktree, &worktree.path)?;
     Ok(salvaged)
 }
 
