@@ -24,9 +24,24 @@ pub(super) fn settle(round: &Round<'_>) -> Result<()> {
             until_ended(stage, &task.id)?;
         }
     }
+    cancel_the_rest(stage)?;
     until_deserted(stage)?;
     stage.must(&["index", "rebuild"])?;
     stage.must(&["doctor", "--resources", "--sweep"])?;
+    Ok(())
+}
+
+/// Tasks that were queued and whose ids nobody was told, and those of agents outside.
+fn cancel_the_rest(stage: &Stage) -> Result<()> {
+    let open = [
+        "status", "--state", "pending", "--state", "running", "--limit", "1000", "--json",
+    ];
+    let listed = stage.must(&open)?.json()?;
+    let tasks = listed["tasks"].as_array().into_iter().flatten();
+    for id in tasks.filter_map(|task| task["id"].as_str()) {
+        stage.let_go(id)?;
+        stage.must(&["cancel", id])?;
+    }
     Ok(())
 }
 
