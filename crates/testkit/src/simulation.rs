@@ -194,9 +194,8 @@ impl Simulation {
 
     /// The answer was given: from now on it must be so.
     fn learn(&mut self, output: &Output) {
-        let task = match output {
-            Output::Task { task, .. } | Output::Stopping { task, .. } => task,
-            _ => return,
+        let (Output::Task { task, .. } | Output::Stopping { task, .. }) = output else {
+            return;
         };
         self.promised.insert(task.id);
         if task.status().is_terminal() {

@@ -88,17 +88,16 @@ impl Runner {
                     restore: None,
                     dependencies: vec![],
                 };
-                match around.repository.prepare(&request) {
-                    Ok(record) => self.next = Step::TellPrepared(Box::new(record)),
-                    Err(_) => {
-                        drop(
-                            around
-                                .repository
-                                .abandon(request.project.as_ref(), self.session),
-                        );
-                        self.succeeds = false;
-                        self.next = Step::Settle;
-                    }
+                if let Ok(record) = around.repository.prepare(&request) {
+                    self.next = Step::TellPrepared(Box::new(record));
+                } else {
+                    drop(
+                        around
+                            .repository
+                            .abandon(request.project.as_ref(), self.session),
+                    );
+                    self.succeeds = false;
+                    self.next = Step::Settle;
                 }
             }
             Step::TellPrepared(workspace) => {
@@ -121,14 +120,14 @@ impl Runner {
                     process,
                     deadline: None,
                 };
-                if Self::is_lost(self.say(around, command)) {
+                if Self::is_lost(&self.say(around, command)) {
                     return self.give_in(around);
                 }
                 self.next = Step::Work;
             }
             Step::Work => {
                 around.repository.work_in(self.session);
-                if Self::is_lost(self.renew(around)) {
+                if Self::is_lost(&self.renew(around)) {
                     return self.give_in(around);
                 }
                 if let Some(agent) = self.agent.take() {
@@ -137,7 +136,7 @@ impl Runner {
                 self.next = Step::Verify;
             }
             Step::Verify => {
-                if Self::is_lost(self.say(around, SessionCommand::Verify { gates: vec![] })) {
+                if Self::is_lost(&self.say(around, SessionCommand::Verify { gates: vec![] })) {
                     return self.give_in(around);
                 }
                 self.next = Step::Settle;
@@ -191,7 +190,7 @@ impl Runner {
     }
 
     /// Whether the session is another's by now; a store that does not answer says nothing.
-    fn is_lost(said: Result<(), Error>) -> bool {
+    fn is_lost(said: &Result<(), Error>) -> bool {
         !matches!(said, Ok(()) | Err(Error::Unavailable { .. }))
     }
 

@@ -152,8 +152,7 @@ fn works(point: &str) -> &'static [Work] {
         | "agent-spawn" => AGENTS,
         "published" | "worktree-make" | "worktree-remove" => &[Work::Worktree],
         "reference-move" => &[Work::Worktree, Work::Checkpoints],
-        "folder-make" => &[Work::Folder, Work::Recovery],
-        "folder-remove" => &[Work::Folder, Work::Recovery],
+        "folder-make" | "folder-remove" => &[Work::Folder, Work::Recovery],
         "leftovers-ended" | "salvaged" => &[Work::Recovery],
         "journal-sync"
         | "journal-rename"

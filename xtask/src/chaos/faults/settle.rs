@@ -26,6 +26,8 @@ pub(super) fn settle(round: &Round<'_>) -> Result<()> {
     }
     cancel_the_rest(stage)?;
     until_deserted(stage)?;
+    // The next change carries out what earlier ones owe.
+    stage.must(&["run"])?;
     stage.must(&["index", "rebuild"])?;
     stage.must(&["doctor", "--resources", "--sweep"])?;
     Ok(())

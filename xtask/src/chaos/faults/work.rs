@@ -204,13 +204,13 @@ fn checkpoints(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
             }
         }
     }
-    if dice.below(2) == 0 {
-        if let Some(last) = made.pop() {
-            round.claim(&["checkpoint", "delete", &last], || Claim::Dropped {
-                task: id.clone(),
-                checkpoint: last.clone(),
-            })?;
-        }
+    if dice.below(2) == 0
+        && let Some(last) = made.pop()
+    {
+        round.claim(&["checkpoint", "delete", &last], || Claim::Dropped {
+            task: id.clone(),
+            checkpoint: last.clone(),
+        })?;
     }
     let kept = made
         .into_iter()
