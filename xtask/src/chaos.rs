@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// How many arenas `faults` works in at once
     #[arg(long, default_value_t = 3)]
     workers: u32,
+    /// Only `faults` at points whose names begin like this
+    #[arg(long, value_name = "POINT")]
+    at: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,7 +58,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.campaign.is_none_or(|only| only == Campaign::Faults) {
         let rounds = options.rounds.unwrap_or(share(FAULTS, options.percent));
         let seed = options.seed.unwrap_or_else(dice::fresh_seed);
-        faults::campaign(rounds, seed, options.workers)?;
+        faults::campaign(faults::Wanted {
+            rounds,
+            seed,
+            workers: options.workers,
+            at: options.at.as_deref(),
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -76,7 +84,12 @@ pub(crate) fn sample() -> Vec<(&'static str, Result<()>)> {
         ("chaos ends", campaigns(Some(Campaign::Ends), 10, None)),
         (
             "chaos faults",
-            faults::campaign(share(FAULTS, 2), dice::fresh_seed(), 3),
+            faults::campaign(faults::Wanted {
+                rounds: share(FAULTS, 2),
+                seed: dice::fresh_seed(),
+                workers: 3,
+                at: None,
+            }),
         ),
     ]
 }

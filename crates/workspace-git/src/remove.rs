@@ -44,7 +44,8 @@ fn folder(
     session: SessionId,
 ) -> Result<Removed, WorkspaceError> {
     own_folder(layout, record, session)?;
-    match fs::remove_dir(&record.path) {
+    let act = Act::new(Thing::Folder, Deed::Remove);
+    match faults::around(act, || fs::remove_dir(&record.path)) {
         Ok(()) => Ok(Removed::Gone(None)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removed::Gone(None)),
         Err(_) => Ok(Removed::Kept(record.path.clone())),
@@ -87,12 +88,7 @@ pub(crate) fn discard_folder(
     session: SessionId,
 ) -> Result<(), WorkspaceError> {
     own_folder(layout, record, session)?;
-    delete_as(Thing::Folder, &record.path)
-}
-
-fn delete_as(thing: Thing, path: &Path) -> Result<(), WorkspaceError> {
-    let told = |error| io_error("delete", path)(error);
-    faults::around_with(Act::new(thing, Deed::Remove), told, || delete(path))
+    delete(&record.path)
 }
 
 fn own_folder(
@@ -162,7 +158,9 @@ pub(crate) fn salvage_and_delete(
     {
         return Err(worktree.damaged(lost));
     }
-    delete_as(Thing::Worktree, &worktree.path)?;
+    let act = Act::new(Thing::Worktree, Deed::Remove);
+    let told = |error| io_error("delete", &worktree.path)(error);
+    faults::around_with(act, told, || delete(&worktree.path))?;
     Ok(salvaged)
 }
 

@@ -30,10 +30,31 @@ use crate::shell;
 /// So many rounds share a store: long enough that logs are rotated, copied and signed.
 const BATCH: u32 = 25;
 
-pub(crate) fn campaign(rounds: u32, seed: u64, workers: u32) -> Result<()> {
+/// What is wanted of a campaign.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) rounds: u32,
+    pub(crate) seed: u64,
+    /// How many arenas at once.
+    pub(crate) workers: u32,
+    /// Only at points whose names begin like this.
+    pub(crate) at: Option<&'a str>,
+}
+
+pub(crate) fn campaign(wanted: Wanted<'_>) -> Result<()> {
+    let Wanted {
+        rounds,
+        seed,
+        workers,
+        at,
+    } = wanted;
     println!("chaos faults: {rounds} rounds, --seed {seed}");
     let watch = shell::start_watch();
     let moments = Moments::of_the_program()?;
+    let (moments, only) = match at {
+        Some(point) => (moments.at(point)?, format!(" --at {point}")),
+        None => (moments, String::new()),
+    };
     let batches = rounds.div_ceil(BATCH);
     let next = AtomicU32::new(0);
     let failed = AtomicBool::new(false);
@@ -47,7 +68,7 @@ pub(crate) fn campaign(rounds: u32, seed: u64, workers: u32) -> Result<()> {
             let length = BATCH.min(rounds - number * BATCH);
             let seed = seed.wrapping_add(u64::from(number));
             let done = batch(&moments, length, seed).with_context(|| {
-                format!("repeat with: cargo xtask chaos faults --seed {seed} --rounds {length} --workers 1")
+                format!("repeat with: cargo xtask chaos faults --seed {seed} --rounds {length} --workers 1{only}")
             });
             if done.is_err() {
                 failed.store(true, Ordering::Relaxed);

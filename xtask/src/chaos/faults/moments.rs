@@ -48,6 +48,13 @@ pub(super) struct Fault {
     pub(super) work: Work,
 }
 
+/// Not the program's own moment: the system lets no file grow beyond some byte behind the end of the
+/// store's log, so that SQLite's writes stop short there, with an error or the end of the process.
+pub(super) const STORE_BYTE: &str = "store-byte";
+
+/// Bytes that a change writes into the store's log, roughly.
+const CHANGE_BYTES: u64 = 60_000;
+
 /// All of the program's named moments.
 #[derive(Debug)]
 pub(super) struct Moments(pub(super) Vec<Moment>);
@@ -74,13 +81,40 @@ impl Moments {
         if moments.is_empty() {
             bail!("the program has no moments: it is no debug build");
         }
+        moments.push(Moment {
+            point: STORE_BYTE.to_owned(),
+            when: "within".to_owned(),
+        });
         Ok(Self(moments))
     }
 
+    /// Those alone whose point begins like this.
+    pub(super) fn at(mut self, point: &str) -> Result<Self> {
+        self.0.retain(|moment| moment.point.starts_with(point));
+        if self.0.is_empty() {
+            bail!("no point begins with `{point}`");
+        }
+        Ok(self)
+    }
+
     pub(super) fn pick(&self, dice: &mut Dice) -> Fault {
-        let moment = pick(dice, &self.0).clone();
+        let is_byte = |moment: &&Moment| moment.point == STORE_BYTE;
+        // It stands for every byte that SQLite writes.
+        let moment = match self.0.iter().find(is_byte) {
+            Some(byte) if dice.below(10) == 0 => byte.clone(),
+            _ => pick(dice, &self.0).clone(),
+        };
         let work = *pick(dice, works(&moment.point));
         let what = what(dice, &moment);
+        if moment.point == STORE_BYTE {
+            let hit = 1 + dice.below(CHANGE_BYTES);
+            return Fault {
+                moment,
+                hit,
+                what,
+                work,
+            };
+        }
         let hits = hits(&moment.point);
         // The first time is the likeliest to come.
         let hit = 1 + dice.below(hits).min(dice.below(hits));
@@ -108,7 +142,8 @@ fn what(dice: &mut Dice, moment: &Moment) -> What {
             What::Kill
         };
     }
-    match dice.below(10) {
+    let kinds = if moment.point == STORE_BYTE { 8 } else { 10 };
+    match dice.below(kinds) {
         0..4 => What::Kill,
         4..6 => What::InputOutput,
         6..8 => What::NoSpace,
@@ -120,7 +155,8 @@ fn what(dice: &mut Dice, moment: &Moment) -> What {
 fn works(point: &str) -> &'static [Work] {
     const AGENTS: &[Work] = &[Work::Folder, Work::Worktree];
     match point {
-        "logged" | "state-write" | "state-rename" | "journal-write" | "store-commit" => &[
+        "logged" | "state-write" | "state-rename" | "journal-write" | "store-commit"
+        | STORE_BYTE => &[
             Work::Folder,
             Work::Worktree,
             Work::Recovery,
@@ -180,7 +216,16 @@ fn hits(point: &str) -> u64 {
         "store-commit" => 12,
         "state-write" | "state-rename" | "journal-write" | "logged" => 7,
         "reference-move" => 3,
-        _ => 2,
+        "journal-sync" | "decisions-write" | "decisions-sync" | "decisions-rename"
+        | "heads-write" | "heads-sync" | "checkpoint-rename" | "manifest-write" => 2,
+        _ => 1,
+    }
+}
+
+impl Fault {
+    /// Whether it waits at a point of this name.
+    pub(super) fn needs(&self, point: &str) -> bool {
+        self.moment.point.starts_with(point)
     }
 }
 

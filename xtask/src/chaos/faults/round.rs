@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     claims::Claim,
-    moments::{Fault, What},
+    moments::{Fault, STORE_BYTE, What},
     report::Fired,
     settle,
     stage::{Ran, Stage},
@@ -29,6 +29,8 @@ pub(super) struct Round<'a> {
     pub(super) counter: PathBuf,
     pub(super) claims: Vec<Claim>,
     pub(super) tasks: Vec<Task>,
+    /// Whether a command to which the fault might happen did not succeed.
+    was_refused: AtomicBool,
 }
 
 /// A task whose id was told, and what has to become of it.
@@ -53,7 +55,11 @@ pub(super) enum Fate {
 impl Round<'_> {
     /// A command that the fault may happen to.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Ran> {
-        self.stage.armed(&self.fault, &self.counter, arguments)
+        let ran = self.stage.armed(&self.fault, &self.counter, arguments)?;
+        if !ran.ok() {
+            self.was_refused.store(true, Ordering::Relaxed);
+        }
+        Ok(ran)
     }
 
     /// The same, whose success is a claim.
@@ -89,6 +95,9 @@ impl Round<'_> {
     }
 
     fn fired(&self) -> bool {
+        if self.fault.moment.point == STORE_BYTE {
+            return self.was_refused.load(Ordering::Relaxed);
+        }
         fs::metadata(&self.counter).is_ok_and(|counter| counter.len() >= self.fault.hit)
     }
 }
@@ -101,6 +110,7 @@ pub(super) fn run(stage: &Stage, fault: Fault, dice: &mut Dice) -> Result<(Fired
         fault,
         claims: vec![],
         tasks: vec![],
+        was_refused: AtomicBool::new(false),
     };
     let watch = shell::start_watch();
     let has_daemon = work::may_have_a_daemon(round.fault.work) && dice.below(5) == 0;

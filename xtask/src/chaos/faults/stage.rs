@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{agent, moments::Fault};
+use super::{
+    agent,
+    moments::{Fault, STORE_BYTE, What},
+};
 use crate::{
     chaos::arena::{Arena, id_in},
     shell,
@@ -143,10 +146,44 @@ impl Stage {
     }
 
     pub(super) fn aimed(&self, fault: &Fault, counter: &Path, arguments: &[&str]) -> Command {
+        if fault.moment.point == STORE_BYTE {
+            return self.limited(fault, arguments);
+        }
         let mut command = self.command(arguments);
         command
             .env("CREWBOSS_FAULT", fault.variable())
             .env("CREWBOSS_FAULT_COUNTER", counter);
+        command
+    }
+
+    /// A command that can write so far behind the end of the store's log, and no byte further.
+    fn limited(&self, fault: &Fault, arguments: &[&str]) -> Command {
+        let log = self.home().join("crewboss/crewboss.db-wal");
+        let length = fs::metadata(log).map_or(0, |log| log.len());
+        let limit = format!("--fsize={}", length + fault.hit);
+        let whole = self.command(arguments);
+        // Whoever ignores the signal gets an error instead.
+        let ignored = if fault.what == What::Kill {
+            ""
+        } else {
+            "trap '' XFSZ; "
+        };
+        let script = format!("{ignored}exec prlimit --core=0 {limit} \"$0\" \"$@\"");
+        let mut command = shell::program("sh");
+        command.arg("-c").arg(script).arg(whole.get_program());
+        command.args(whole.get_args()).env_clear();
+        command.envs(
+            whole
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        if let Some(directory) = whole.get_current_dir() {
+            command.current_dir(directory);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 

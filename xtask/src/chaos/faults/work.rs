@@ -128,7 +128,7 @@ fn external(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
             decide(round, &id, &format!("decision {number}"))?;
         }
     }
-    if dice.below(2) == 0 {
+    if round.fault.needs("packed") || dice.below(2) == 0 {
         // Enough for another file of the history.
         for number in 4..10 {
             note(round, &id, &format!("note {number}"))?;
@@ -204,7 +204,13 @@ fn checkpoints(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
             }
         }
     }
-    if dice.below(2) == 0
+    let deletes = [
+        "checkpoint-hidden",
+        "checkpoint-dropped",
+        "checkpoint-remove",
+        "reference-remove",
+    ];
+    if (deletes.iter().any(|point| round.fault.needs(point)) || dice.below(2) == 0)
         && let Some(last) = made.pop()
     {
         round.claim(&["checkpoint", "delete", &last], || Claim::Dropped {
@@ -224,7 +230,7 @@ fn upkeep(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
     if let Some(id) = &goes {
         round.run(&["cancel", id])?;
     }
-    if dice.below(2) == 0 {
+    if round.fault.needs("key") || dice.below(2) == 0 {
         round.run(&["audit", "rotate-key"])?;
     }
     round.run(&["audit", "head"])?;
