@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use app::error::Error;
+use refinery::Target;
 use rusqlite::Connection;
 
-use crate::{
-    connection::{self, Checkpoints},
-    failure::Explain as _,
-};
+use crate::{connection, failure::Explain as _};
 
 mod migrations {
     refinery::embed_migrations!("migrations");
@@ -31,9 +29,7 @@ pub(crate) enum Form {
 /// # Errors
 /// [`Error::Unavailable`] where it is newer: an old program must not touch it.
 pub(crate) fn form(connection: &Connection) -> Result<Form, Error> {
-    let found: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .explain()?;
+    let found = found(connection)?;
     if found > KNOWN {
         return Err(Error::unavailable(format!(
             "the store has form {found} and this program knows {KNOWN}: use a newer crewboss"
@@ -46,26 +42,12 @@ pub(crate) fn form(connection: &Connection) -> Result<Form, Error> {
     })
 }
 
-/// A connection that only reads, and the form of the file. What a crash left half done is undone
-/// first, which only a connection that may write can do.
+/// A connection that only reads, and the form of the file.
 ///
 /// # Errors
 /// As [`form`].
 pub(crate) fn open_reader(path: &Path) -> Result<(Connection, Form), Error> {
     let reader = connection::reader(path)?;
-    let look = |connection: &Connection| -> rusqlite::Result<i64> {
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-    };
-    let reader = match look(&reader) {
-        Err(rusqlite::Error::SqliteFailure(failure, _))
-            if failure.code == rusqlite::ErrorCode::ReadOnly =>
-        {
-            drop(reader);
-            look(&connection::writer(path, Checkpoints::Often)?).explain()?;
-            connection::reader(path)?
-        }
-        _ => reader,
-    };
     let form = form(&reader)?;
     Ok((reader, form))
 }
@@ -75,10 +57,22 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     connection
         .pragma_update(None, "journal_mode", "wal")
         .explain()?;
-    // All in one transaction, with the record of what was done: a crash leaves all or nothing.
-    migrations::migrations::runner()
-        .set_grouped(true)
-        .run(connection)
-        .map_err(|error| Error::unavailable(format!("the store cannot be migrated: {error}")))?;
+    let reached = found(connection)?;
+    // A migration is noted after its own transaction: one that was cut off in between is noted now.
+    let note = Target::FakeVersion(reached.try_into().unwrap_or_default());
+    for target in [note, Target::Latest] {
+        migrations::migrations::runner()
+            .set_target(target)
+            .run(connection)
+            .map_err(|error| {
+                Error::unavailable(format!("the store cannot be migrated: {error}"))
+            })?;
+    }
     Ok(())
+}
+
+fn found(connection: &Connection) -> Result<i64, Error> {
+    connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .explain()
 }

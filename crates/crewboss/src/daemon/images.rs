@@ -116,7 +116,8 @@ impl Images {
             }
             CrashPoint::Logged.reached();
         }
-        Ok(tools.folders.show_task(root, task)?)
+        tools.folders.show_task(root, task)?;
+        history::take_back_if_deleted(tools.store, tools.folders, root, task.id)
     }
 
     fn write(&mut self, tools: Tools<'_>, task: &Task) -> Written {

@@ -19,7 +19,7 @@ pub(crate) fn ended(file: &Path, tasks: u64) -> Done<()> {
          INSERT INTO tasks SELECT new.id, project, new.status, kind, priority, 0, 0, 1, 0,
              NULL, NULL, NULL, new.id, NULL, 0, NULL, agent, owner, NULL, timeout,
              timeout_warning, retries_max, auto_retry, NULL, NULL, created_at, updated_at, 3,
-             '{{\"status\":\"' || new.word || '\",\"at\":\"2026-01-01T00:00:00.000Z\"}}'
+             '{{\"status\":\"' || new.word || '\",\"at\":\"2026-01-01T00:00:00.000Z\"}}', NULL
              FROM new, first;
          INSERT INTO specs SELECT new.id, (SELECT spec FROM specs LIMIT 1) FROM new;
          INSERT INTO counters
@@ -43,7 +43,8 @@ pub(crate) fn queued(file: &Path, tasks: u64) -> Done<()> {
              SELECT first.id - {tasks} - 1 + i AS id FROM n, first;
          INSERT INTO tasks SELECT new.id, project, status, kind, priority, 0, 0, 0, 0,
              NULL, NULL, NULL, new.id, NULL, 0, NULL, agent, owner, NULL, timeout,
-             timeout_warning, retries_max, auto_retry, NULL, NULL, created_at, updated_at, 1, NULL
+             timeout_warning, retries_max, auto_retry, NULL, NULL, created_at, updated_at, 1, NULL,
+             NULL
              FROM new, first;
          INSERT INTO specs SELECT new.id, (SELECT spec FROM specs LIMIT 1) FROM new;
          INSERT INTO counters SELECT project, status, {tasks} FROM first WHERE true
