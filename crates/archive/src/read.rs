@@ -78,18 +78,16 @@ fn parse(from: impl Read) -> Result<Contents, String> {
         member(entry, expected, &mut source, (&mut hashes, &mut sessions))
             .map_err(|why| format!("`{shown}`: {why}"))?;
     }
-    match known.next() {
-        Some(missing) => Err(format!("`{}` is missing", missing.path)),
-        None => {
-            let purged = source.tasks.iter().filter(|task| task.purged_at.is_some());
-            let with_sessions = |task: &Task| {
-                let of = sessions.iter().filter(|session| session.task == task.id);
-                (task.clone(), of.cloned().collect())
-            };
-            source.purged = purged.map(with_sessions).collect();
-            Ok(Contents { manifest, source })
-        }
+    if let Some(missing) = known.next() {
+        return Err(format!("`{}` is missing", missing.path));
     }
+    let purged = source.tasks.iter().filter(|task| task.purged_at.is_some());
+    let with_sessions = |task: &Task| {
+        let of = sessions.iter().filter(|session| session.task == task.id);
+        (task.clone(), of.cloned().collect())
+    };
+    source.purged = purged.map(with_sessions).collect();
+    Ok(Contents { manifest, source })
 }
 
 fn manifest(entry: impl Read) -> Result<Manifest, String> {
