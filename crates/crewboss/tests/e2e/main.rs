@@ -20,6 +20,7 @@ mod foreign;
 mod limits;
 mod lost_runner;
 mod resources;
+mod resuming;
 mod rewinding;
 mod secrets;
 mod shutdown;
