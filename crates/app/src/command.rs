@@ -12,7 +12,7 @@ use domain::{
     project::Project,
     retry::Backoff,
     session::{Session, SessionCommand, StopReason},
-    task::{Continuation, Limits, Priority, Task, TaskKind, TaskMode, TaskState},
+    task::{Continuation, Limits, Paper, Priority, Task, TaskKind, TaskMode, TaskState},
     time::{Due, Timestamp},
     workspace::WorkspaceMode,
 };
@@ -171,6 +171,22 @@ impl Default for RecoveryPolicy {
     }
 }
 
+/// The key of a task that comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "rekey", rename_all = "snake_case")]
+pub enum Rekey {
+    /// The one that it had.
+    #[default]
+    Same,
+    /// None.
+    Without,
+    /// Another one.
+    To {
+        /// It.
+        key: String,
+    },
+}
+
 /// Something to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -266,6 +282,23 @@ pub enum Command {
         /// Which.
         tasks: Vec<TaskId>,
     },
+    /// Delete one task, which may be waiting; or say why not.
+    DeleteTask {
+        /// Which.
+        task: TaskId,
+    },
+    /// Bring back a deleted task.
+    UndeleteTask {
+        /// Which.
+        task: TaskId,
+        /// The key that it is to have.
+        key: Rekey,
+    },
+    /// Remove for good what deleted tasks hold.
+    PurgeTasks {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// Take tasks that have ended out of the ordinary lists, or put them back.
     ArchiveTasks {
         /// Which.
@@ -281,6 +314,18 @@ pub enum Command {
         checkpoint: CheckpointId,
         /// The SHA-256 of its manifest.
         manifest: String,
+        /// The manifest itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<String>,
+    },
+    /// Keep what a paper in a task's folder says now; nothing where that is kept already.
+    KeepPaper {
+        /// Which task.
+        task: TaskId,
+        /// Which paper.
+        paper: Paper,
+        /// All of it.
+        content: String,
     },
     /// Queue a task like another one, that goes on from a checkpoint of it.
     ForkTask {
@@ -479,12 +524,21 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             extend_seconds,
         } => verbs::extend_timeout(change, *task, *extend_seconds),
         Command::DeleteTasks { tasks } => verbs::delete_tasks(change, tasks),
+        Command::DeleteTask { task } => verbs::delete_task(change, *task),
+        Command::UndeleteTask { task, key } => verbs::undelete_task(change, *task, key),
+        Command::PurgeTasks { tasks } => verbs::purge_tasks(change, tasks),
         Command::ArchiveTasks { tasks, archived } => verbs::archive_tasks(change, tasks, *archived),
         Command::RecordCheckpoint {
             task,
             checkpoint,
             manifest,
-        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest),
+            content,
+        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest, content.clone()),
+        Command::KeepPaper {
+            task,
+            paper,
+            content,
+        } => verbs::keep_paper(change, *task, *paper, content),
         Command::RewindTask {
             task,
             continues,

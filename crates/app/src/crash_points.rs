@@ -57,6 +57,24 @@ pub enum CrashPoint {
     CheckpointHidden,
     /// No reference keeps its objects any more.
     CheckpointDropped,
+    /// A task's log is what the store tells, its image not yet looked at.
+    LogRepaired,
+    /// A task's image shows what the store holds, its papers not yet looked at.
+    ImageRepaired,
+    /// An unreadable store has another name, and there is none.
+    StoreAside,
+    /// What folders tell is in a store, and the folders do not know.
+    StoreRebuilt,
+    /// The old file has a second name, and the new one is not in its place.
+    RestoreLinked,
+    /// The new file is in the place of the old one.
+    RestoreReplaced,
+    /// No branch holds the work of a task that is to be purged, and the store still has it.
+    Retired,
+    /// The store has nothing of it any more, its folder and checkpoints are there.
+    Purged,
+    /// No reference keeps its checkpoints.
+    PurgedCheckpoints,
 }
 
 impl CrashPoint {
@@ -92,6 +110,19 @@ impl CrashPoint {
         Self::RewoundAlone,
     ];
 
+    /// Those of repairing, rebuilding and restoring, in their order.
+    pub const OF_REPAIR: [Self; 6] = [
+        Self::LogRepaired,
+        Self::ImageRepaired,
+        Self::StoreAside,
+        Self::StoreRebuilt,
+        Self::RestoreLinked,
+        Self::RestoreReplaced,
+    ];
+
+    /// Those of purging, which may come at any time.
+    pub const OF_PURGING: [Self; 3] = [Self::Retired, Self::Purged, Self::PurgedCheckpoints];
+
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -120,6 +151,15 @@ impl CrashPoint {
             Self::RewoundAlone => "rewound-alone",
             Self::CheckpointHidden => "checkpoint-hidden",
             Self::CheckpointDropped => "checkpoint-dropped",
+            Self::LogRepaired => "log-repaired",
+            Self::ImageRepaired => "image-repaired",
+            Self::StoreAside => "store-aside",
+            Self::StoreRebuilt => "store-rebuilt",
+            Self::RestoreLinked => "restore-linked",
+            Self::RestoreReplaced => "restore-replaced",
+            Self::Retired => "retired",
+            Self::Purged => "purged",
+            Self::PurgedCheckpoints => "purged-checkpoints",
         }
     }
 

@@ -220,8 +220,10 @@ pub struct Entry {
     pub seq: u64,
     /// The header's JSON, as hashed.
     pub header: Vec<u8>,
-    /// The content, as hashed.
+    /// The content, as hashed; empty where it was dropped.
     pub payload: Vec<u8>,
+    /// The hash in place of a content that was dropped.
+    pub dropped: Option<Hash>,
     /// The head of the stream's chain.
     pub stream_hash: Hash,
     /// The head of the log's chain.
@@ -273,8 +275,25 @@ pub fn seal(heads: &Heads, stream: Stream, header: Vec<u8>, payload: Vec<u8>) ->
         seq,
         header,
         payload,
+        dropped: None,
         stream_hash,
         global_hash,
+    }
+}
+
+impl Entry {
+    /// The hash that stands for its content.
+    #[must_use]
+    pub fn payload_hash(&self) -> Hash {
+        self.dropped.unwrap_or_else(|| payload_hash(&self.payload))
+    }
+
+    /// Without its content, whose hash stands in its place.
+    #[must_use]
+    pub fn without_payload(mut self) -> Self {
+        self.dropped = Some(self.payload_hash());
+        self.payload.clear();
+        self
     }
 }
 

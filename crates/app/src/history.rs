@@ -12,9 +12,11 @@ use crate::{
     error::Error,
     event::{Entry, Header, Stream, StreamKind},
     ports::{
-        journal::{Level, NewEntry},
+        journal::{Level, LogEntry, NewEntry},
         store::Reader,
     },
+    repair::Standing,
+    restore,
 };
 
 /// An event with its header and content to the byte as they are stored.
@@ -69,6 +71,17 @@ pub(crate) fn events_of(
     entries.into_iter().map(record).collect()
 }
 
+/// At most `limit` events of a stream behind a position.
+pub(crate) fn events_of_stream(
+    reader: &dyn Reader,
+    stream: Stream,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<EventRecord>, Error> {
+    let entries = reader.events(Some(stream), after, limit)?;
+    entries.into_iter().map(record).collect()
+}
+
 fn record(entry: Entry) -> Result<EventRecord, Error> {
     let position = entry.position;
     let text = |bytes: Vec<u8>| {
@@ -111,6 +124,43 @@ pub fn entry(event: &EventRecord) -> Result<NewEntry, Error> {
     })
 }
 
+/// The event that an entry of a log tells of; `None` where it tells of none.
+#[must_use]
+pub fn standing(entry: &LogEntry) -> Option<Standing> {
+    let data: Told<'_> = serde_json::from_str(entry.data.as_deref()?.get()).ok()?;
+    Some(Standing {
+        entry: entry.seq,
+        position: data.position,
+        told: restore::Told {
+            stream: data.stream,
+            seq: data.seq,
+            header: stored(data.header)?,
+            payload: stored(data.payload)?,
+        },
+    })
+}
+
+/// What a log keeps of an event, as it is read.
+#[derive(Deserialize)]
+struct Told<'a> {
+    position: u64,
+    stream: Stream,
+    seq: u64,
+    #[serde(borrow)]
+    header: &'a RawValue,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// The stored bytes of what [`one_line`] wrote.
+fn stored(raw: &RawValue) -> Option<Vec<u8>> {
+    if raw.get().starts_with('"') {
+        let text: String = serde_json::from_str(raw.get()).ok()?;
+        return Some(text.into_bytes());
+    }
+    Some(raw.get().as_bytes().to_vec())
+}
+
 /// Stored JSON as it is. What is no JSON any more, or more than one line, is kept as a string.
 fn one_line(text: &str) -> Result<Box<RawValue>, serde_json::Error> {
     let is_plain = text.starts_with('{') && !text.contains(['\n', '\r']);
@@ -143,6 +193,10 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
         TaskEvent::Created { task } => (
             Level::Info,
             format!("created for {}: {}", task.spec.agent, task.spec.name),
+        ),
+        TaskEvent::Restated { .. } => (
+            Level::Warn,
+            "known again from its state.json, events of it are lost".to_owned(),
         ),
         TaskEvent::Claimed { session, .. } => {
             (Level::Info, format!("claimed by session {session}"))
@@ -177,7 +231,12 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
                 format!("goes back to{}", id.unwrap_or_default()),
             )
         }
+        TaskEvent::PaperKept { paper, .. } => {
+            (Level::Info, format!("{}.md was written", paper.as_str()))
+        }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
+        TaskEvent::Undeleted { .. } => (Level::Info, "brought back".to_owned()),
+        TaskEvent::Purged => (Level::Info, "purged".to_owned()),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
+use app::faults::{self, Act, Deed, Thing};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
@@ -103,8 +104,8 @@ impl<'p> Place<'p> {
             text.push('\n');
         }
         text.push_str(lines);
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
+        faults::write(act(Deed::Write), &mut file, text.as_bytes())?;
+        faults::around(act(Deed::Sync), || file.sync_data())?;
         match self.0.parent() {
             Some(folder) if is_new => sync_folder(folder),
             _ => Ok(()),
@@ -157,6 +158,10 @@ impl<'p> Place<'p> {
             });
         Ok(heads.into_iter().next())
     }
+}
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Heads, deed)
 }
 
 fn ends_unfinished(file: &mut File) -> io::Result<bool> {

@@ -13,6 +13,7 @@ mod decision;
 mod deps;
 mod diff;
 mod doctor;
+mod export;
 mod history;
 mod import;
 mod index;
@@ -21,6 +22,7 @@ mod logs;
 mod man;
 mod merge;
 mod note;
+mod repair;
 mod retry;
 mod run;
 mod runner;
@@ -133,17 +135,23 @@ enum Verb {
     Merge(merge::Args),
     /// Keep what a task has reached, look at it, and go back to it
     Checkpoint(checkpoint::Args),
+<<<<<<< HEAD
     /// Go on with what an agent's session has left
     Session(session::Args),
     /// Delete tasks that have ended
+=======
+    /// Delete tasks that have ended, so that they can be brought back
+>>>>>>> main
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
     Archive(archive::Args),
-    /// Take over the tasks of a .gemini/agents or .orchestra folder
+    /// Write everything that the store holds into one archive
+    Export(export::Args),
+    /// Take in an archive, or the tasks of a .gemini/agents or .orchestra folder
     Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
-    /// Speak for an agent outside that holds an external task
+    /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
@@ -155,6 +163,8 @@ enum Verb {
     Audit(audit::Args),
     /// Copy the store, or look whether its file is whole
     Store(store::Args),
+    /// Make folders of tasks again from the store, or a lost store from the folders
+    Repair(repair::Args),
     /// Check that everything needed is there, and say what a task would get
     Doctor(doctor::Args),
     /// Run one task from queue to finish in a place of its own, in seconds
@@ -184,6 +194,8 @@ impl Verb {
                 | Self::Clean(_)
                 | Self::Archive(_)
                 | Self::Import(_)
+                | Self::Export(_)
+                | Self::Repair(_)
                 | Self::Task(_)
         )
     }
@@ -313,6 +325,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Checkpoint(args) => args.run(context),
         Verb::Clean(args) => args.run(context),
         Verb::Archive(args) => args.run(context),
+        Verb::Export(args) => args.run(context),
         Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
         Verb::Task(args) => args.run(context),
@@ -321,6 +334,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Index(args) => args.run(context),
         Verb::Audit(args) => args.run(context),
         Verb::Store(args) => args.run(context),
+        Verb::Repair(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),
         Verb::Runner(args) => args.run(context),
         Verb::SelfTest(_) | Verb::Completions(_) | Verb::Man(_) => {
@@ -368,7 +382,8 @@ const OTHER_WORDS: &[(&[&str], &str)] = &[
         "start AGENT PROMPT",
     ),
     (&["stop", "kill", "abort", "end"], "cancel ID"),
-    (&["rm", "remove", "delete", "prune"], "clean"),
+    (&["rm", "remove", "delete"], "task delete ID"),
+    (&["prune"], "clean"),
     (&["log", "output", "tail"], "logs ID"),
     (&["info", "inspect", "describe"], "show ID"),
     (&["serve", "server"], "daemon"),

@@ -119,6 +119,11 @@ impl Fail {
         self
     }
 
+    /// Whether a name or a key is another's.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.code == ProblemCode::Exists
+    }
+
     /// The same with another code of the table, and its exit code.
     pub(crate) fn code(mut self, code: ProblemCode) -> Self {
         self.code = code;

@@ -7,13 +7,14 @@ use app::{
     error::Error,
     history::entry,
     ports::{
-        folders::FolderError,
+        folders::{FolderError, Folders},
         journal::{Journal, Projected},
+        layers::Layers,
         store::Store,
     },
     query::{Query, View},
 };
-use domain::id::TaskId;
+use domain::id::{ProjectId, TaskId};
 
 use crate::fail::{Exit, Fail};
 
@@ -51,6 +52,23 @@ impl From<Behind> for Fail {
     fn from(behind: Behind) -> Self {
         Self::caused(Exit::Unavailable, "the task's log is behind", &behind)
     }
+}
+
+/// Takes back what was written into the folder of a task that was deleted meanwhile: whoever deleted
+/// it may have removed the folder before.
+pub(crate) fn take_back_if_deleted(
+    store: &dyn Store,
+    folders: &dyn Folders,
+    root: &Path,
+    task: TaskId,
+) -> Result<(), Behind> {
+    let View::Tasks { tasks } = store.read(&Query::TasksOf { ids: vec![task] })? else {
+        return Ok(());
+    };
+    if tasks.iter().any(|task| task.deleted_at.is_some()) {
+        folders.remove_task(root, task)?;
+    }
+    Ok(())
 }
 
 /// Appends to a task's log what the store knows and the log does not. At the end it holds every
@@ -108,5 +126,52 @@ pub(crate) fn events(
         _ => Err(Error::unavailable(
             "the store gave another answer than was asked for (task events)",
         )),
+    }
+}
+
+/// Writes those events of a project into its `project.jsonl` that no task's folder holds.
+pub(crate) fn bring_up_project(
+    store: &dyn Store,
+    layers: &dyn Layers,
+    root: &Path,
+    project: ProjectId,
+) -> Result<(), Behind> {
+    let mut after = 0;
+    loop {
+        let query = Query::ProjectEvents {
+            project,
+            after,
+            limit: PAGE,
+        };
+        let View::TaskEvents { events } = store.read(&query)? else {
+            return Err(
+                Error::unavailable("project events were answered by something else").into(),
+            );
+        };
+        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
+        layers.add_to_project(root, &entries)?;
+        match events.last() {
+            Some(last) if events.len() == PAGE => after = last.position,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Before the folder of a deleted task goes: its events are from then on among the rest.
+pub(crate) fn keep_rest(
+    store: &dyn Store,
+    layers: &dyn Layers,
+    root: &Path,
+    task: TaskId,
+) -> Result<(), Behind> {
+    let mut after = 0;
+    loop {
+        let events = events(store, task, after)?;
+        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
+        layers.add_to_project(root, &entries)?;
+        match events.last() {
+            Some(last) if events.len() == PAGE => after = last.position,
+            _ => return Ok(()),
+        }
     }
 }

@@ -27,6 +27,11 @@ pub(crate) fn age_days(task: &Task, now: Timestamp) -> i64 {
     (now.as_millis() - ended.as_millis()) / DAY_MILLIS
 }
 
+/// The time so many days before another.
+pub(crate) fn days_before(now: Timestamp, days: u32) -> Timestamp {
+    Timestamp::from_millis(now.as_millis().saturating_sub(i64::from(days) * DAY_MILLIS))
+}
+
 /// Old enough, and nothing open still hangs on it: its chain has ended, and nobody waits for it.
 pub(crate) fn eligible(
     store: &dyn Store,
@@ -69,13 +74,19 @@ pub(crate) fn all_tasks(
     statuses: &[TaskStatus],
     archived: bool,
 ) -> Result<Vec<Task>, Error> {
-    let mut filter = TaskFilter {
-        project: Some(project),
-        statuses: statuses.to_vec(),
-        archived,
-        newest_first: false,
-        after: None,
-    };
+    walk(
+        store,
+        TaskFilter {
+            project: Some(project),
+            statuses: statuses.to_vec(),
+            archived,
+            ..TaskFilter::default()
+        },
+    )
+}
+
+/// Every task of a filter, in its order.
+pub(crate) fn walk(store: &dyn Store, mut filter: TaskFilter) -> Result<Vec<Task>, Error> {
     let mut all = Vec::new();
     loop {
         let query = Query::Tasks {

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app::error::Error;
+use app::{
+    error::Error,
+    faults::{self, Act, Deed, Thing},
+};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -47,21 +50,31 @@ pub fn back_up(store: &Path, copy: &Path) -> Result<Copied, Error> {
     })?;
     let source = connection::reader(store)?;
     schema::form(&source)?;
-    source.execute("VACUUM INTO ?1", [text]).explain()?;
+    let unusable = |error: io::Error| failure::of_file(copy, &error);
+    faults::around_with(act(Deed::Write), unusable, || {
+        source.execute("VACUUM INTO ?1", [text]).explain()
+    })?;
     drop(source);
     let copied = settle(&part.path)?;
-    match renameat_with(CWD, &part.path, CWD, copy, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::EXIST) => return Err(exists(copy)),
-        moved => moved.map_err(|error| failure::of_file(copy, &error.into()))?,
+    let moved = faults::around(act(Deed::Rename), || {
+        Ok::<_, io::Error>(renameat_with(
+            CWD,
+            &part.path,
+            CWD,
+            copy,
+            RenameFlags::NOREPLACE,
+        )?)
+    });
+    match moved {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(copy)),
+        moved => moved.map_err(unusable)?,
     }
-    let folder = copy
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| failure::of_file(folder, &error))?;
+    faults::around_with(act(Deed::SyncFolder), unusable, || sync_folder_of(copy))?;
     Ok(copied)
+}
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Backup, deed)
 }
 
 /// What is wrong with the file of a store, at most a hundred things; empty where it is whole.
@@ -72,6 +85,43 @@ pub fn check(store: &Path) -> Result<Vec<String>, Error> {
     let connection = connection::reader(store)?;
     schema::form(&connection)?;
     problems(&connection, "PRAGMA integrity_check")
+}
+
+/// Gives a store's file another name, by adding `suffix`, with all that belongs to it; answers the
+/// name. Nobody may be at work on it.
+///
+/// # Errors
+/// Where it cannot be renamed.
+pub fn set_aside(store: &Path, suffix: &str) -> Result<PathBuf, Error> {
+    let named = |ending: &str, suffix: &str| {
+        let mut name = store.as_os_str().to_owned();
+        name.push(ending);
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let suffix = format!(".{suffix}");
+    // The store itself comes last: a log without it is nobody's, and must not meet a new store.
+    for ending in ["-wal", "-shm", "-journal", ""] {
+        let moved = fs::rename(named(ending, ""), named("", &format!("{suffix}{ending}")));
+        match moved {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failure::of_file(store, &error));
+            }
+            _ => {}
+        }
+    }
+    sync_folder_of(store)?;
+    Ok(named("", &suffix))
+}
+
+fn sync_folder_of(file: &Path) -> Result<(), Error> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failure::of_file(folder, &error))
 }
 
 fn exists(copy: &Path) -> Error {
@@ -102,7 +152,7 @@ fn settle(copy: &Path) -> Result<Copied, Error> {
     connection.close().map_err(|(_, error)| error).explain()?;
     fs::set_permissions(copy, Permissions::from_mode(0o600)).map_err(unusable)?;
     let file = File::open(copy).map_err(unusable)?;
-    file.sync_all().map_err(unusable)?;
+    faults::around(act(Deed::Sync), || file.sync_all()).map_err(unusable)?;
     Ok(Copied {
         bytes: file.metadata().map_err(unusable)?.len(),
         tasks,

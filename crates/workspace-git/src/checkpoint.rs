@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app::ports::workspaces::{CheckpointRequest, CheckpointTree, KeptCheckpoint, WorkspaceError};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::workspaces::{CheckpointRequest, CheckpointTree, KeptCheckpoint, WorkspaceError},
+};
 use domain::{
     id::CheckpointId,
     workspace::{CommitId, WorkspaceMode},
@@ -24,7 +27,7 @@ use crate::{
 };
 
 /// Where checkpoints are kept.
-const NAMESPACE: &str = "refs/crewboss/checkpoints/";
+pub(crate) const NAMESPACE: &str = "refs/crewboss/checkpoints/";
 
 /// A file that goes away while it is read is no reason to have no checkpoint.
 const ATTEMPTS: usize = 3;
@@ -340,10 +343,10 @@ pub(crate) fn drop_kept(
 ) -> Result<(), WorkspaceError> {
     let reference = format!("{NAMESPACE}{id}");
     for repository in repositories(git, layout, project)? {
-        repository
-            .call()
-            .args(["update-ref", "-d", &reference])
-            .run()?;
+        let act = Act::new(Thing::Reference, Deed::Remove);
+        let told = |error| io_error("write to", &repository.common)(error);
+        let drop_it = ["update-ref", "-d", &reference];
+        faults::around_with(act, told, || repository.call().args(drop_it).run())?;
     }
     Ok(())
 }

@@ -221,6 +221,7 @@ impl Checkpointer {
                 task: manifest.task,
                 checkpoint: manifest.id,
                 manifest: manifest.checksum(),
+                content: serde_json::to_string(manifest).ok(),
             },
         };
         self.store.execute(request)?;

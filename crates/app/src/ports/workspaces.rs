@@ -106,6 +106,15 @@ pub enum Removed {
     Kept(PathBuf),
 }
 
+/// What became of the references to a session's work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// References that are gone.
+    pub removed: Vec<String>,
+    /// References that keep work which is nowhere else.
+    pub kept: Vec<String>,
+}
+
 /// The difference between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diff {
@@ -516,6 +525,18 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
         workspace: &WorkspaceRecord,
         session: SessionId,
     ) -> Result<(), WorkspaceError>;
+
+    /// Removes the branch of a session's work and what was salvaged of it, as far as other branches
+    /// have all of that. A branch that has work of its own becomes a salvage reference; one that
+    /// somebody has checked out stays.
+    ///
+    /// # Errors
+    /// Where the repository cannot be read or written.
+    fn retire(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<Retired, WorkspaceError>;
 
     /// The difference between two commits; the patch is cut at `patch_bytes_max`.
     ///

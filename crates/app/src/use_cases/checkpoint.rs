@@ -22,11 +22,13 @@ pub(crate) fn record_checkpoint(
     id: TaskId,
     checkpoint: CheckpointId,
     manifest: &str,
+    content: Option<String>,
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
     let command = TaskCommand::Checkpoint {
         checkpoint,
         manifest: manifest.to_owned(),
+        content,
     };
     let task = change.change_task(task, &command)?;
     Ok(Output::Task {

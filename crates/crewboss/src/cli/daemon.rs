@@ -19,6 +19,7 @@ use app::{
         store::{Effect, Store},
         workspaces::Workspaces,
     },
+    purge::{Purger, deleted_before},
     query::{Counts, Query, View},
     resources::Ledger,
 };
@@ -379,6 +380,7 @@ impl Crew {
         *kept = Some(now.clone());
         drop(kept);
         self.sweep()?;
+        self.purge_old(&now)?;
         self.archive_old(&now)
     }
 
@@ -403,6 +405,47 @@ impl Crew {
         };
         // Without a thread to be had there is another hour.
         drop(thread::Builder::new().name("sweep".to_owned()).spawn(sweep));
+        Ok(())
+    }
+
+    /// Purges what was deleted long enough ago, beside the daemon's work.
+    fn purge_old(&self, now: &Now) -> Result<(), app::error::Error> {
+        let mut due = Vec::new();
+        for project in self.projects()? {
+            let Ok(config) = self.config_of(&project) else {
+                continue;
+            };
+            let rules = &config.settings.deletion;
+            if !rules.purge {
+                continue;
+            }
+            let before = retention::days_before(now.wall, rules.keep_days);
+            let tasks = deleted_before(&*self.store, project.id, before)?;
+            let purger = Purger {
+                store: Arc::clone(&self.store),
+                workspaces: Arc::clone(&self.ledger.workspaces),
+                folders: Arc::clone(&self.folders),
+                project,
+                meta: self.meta.clone(),
+            };
+            due.push((purger, tasks));
+        }
+        let out = self.out.clone();
+        let purge = move || {
+            for (purger, tasks) in due {
+                if let Err(error) = purger.finish() {
+                    out.warn(format_args!("checkpoints of purged tasks stay: {error}"));
+                }
+                for task in tasks {
+                    match purger.purge(task.id) {
+                        Ok(_) => drop(out.line(format_args!("Purged {}", task.id))),
+                        Err(error) => out.warn(format_args!("{} is not purged: {error}", task.id)),
+                    }
+                }
+            }
+        };
+        // Without a thread to be had there is another hour.
+        drop(thread::Builder::new().name("purge".to_owned()).spawn(purge));
         Ok(())
     }
 

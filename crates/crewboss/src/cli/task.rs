@@ -1,6 +1,10 @@
-//! `task`: speak for an agent outside that holds an external task.
+//! `task`: look for tasks, delete them, and speak for an agent outside that holds one.
 
 mod complete;
+mod delete;
+mod executions;
+mod find;
+mod stats;
 
 use app::command::{Command, Output};
 use domain::{
@@ -22,6 +26,19 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// List tasks, the newest first, or those that hold a text
+    #[command(visible_alias = "list")]
+    Find(find::Args),
+    /// Count tasks by status, owner and agent
+    Stats(stats::Args),
+    /// List each time that an agent worked on a task
+    Executions(executions::Args),
+    /// Delete tasks, so that they can be brought back; one that runs is cancelled first
+    Delete(delete::Args),
+    /// Bring deleted tasks back as they were
+    Undelete(delete::Undelete),
+    /// Remove for good what deleted tasks hold; without ID, of those deleted long enough ago
+    Purge(delete::Purge),
     /// Queue a task that agents outside attach to (as `start --external`)
     Create(Box<super::start::Args>),
     /// Make an agent outside the holder of a task
@@ -64,6 +81,12 @@ enum Verb {
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         match self.verb {
+            Verb::Find(args) => args.run(context),
+            Verb::Stats(args) => args.run(context),
+            Verb::Executions(args) => args.run(context),
+            Verb::Delete(args) => args.run(context),
+            Verb::Undelete(args) => args.run(context),
+            Verb::Purge(args) => args.run(context),
             Verb::Create(args) => args.external().run(context),
             Verb::Attach { task, agent } => attach(context, &task, agent),
             Verb::Detach { task, agent } => detach(context, &task, agent),

@@ -152,6 +152,11 @@ settings! {
         max_completed_age_days: u32 = 7, any, "Days after which a completed task may be archived.";
         max_failed_age_days: u32 = 14, any, "Days after which a failed or cancelled task may be archived.";
     }
+    /// Deleted tasks.
+    deletion: Deletion {
+        purge: bool = true, any, "Whether the daemon purges deleted tasks by itself.";
+        keep_days: u32 = 30, any, "Days after which a deleted task is purged, by the daemon and by `task purge`.";
+    }
     /// Signed heads of the log.
     audit: Audit {
         heads: Option<String> = None, absolute, "A file in another place, best on another machine's disk, that gets every signed head too; for your own configuration only.";

@@ -96,8 +96,14 @@ impl Images {
 
     /// The log first: an image that shows a version says that the log has come as far.
     fn show(&mut self, tools: Tools<'_>, root: &Path, task: &Task) -> Result<(), Behind> {
-        if task.deleted_at.is_some() {
+        let is_gone =
+            task.purged_at.is_some() || task.deleted_at.is_some() && tools.journal.is_none();
+        if is_gone {
             self.logged.remove(&task.id);
+            if tools.journal.is_some() {
+                let layers = crate::wiring::layers();
+                history::keep_rest(tools.store, &*layers, root, task.id)?;
+            }
             return Ok(tools.folders.remove_task(root, task.id)?);
         }
         if let Some(journal) = tools.journal {
@@ -109,7 +115,8 @@ impl Images {
             }
             CrashPoint::Logged.reached();
         }
-        Ok(tools.folders.show_task(root, task)?)
+        tools.folders.show_task(root, task)?;
+        history::take_back_if_deleted(tools.store, tools.folders, root, task.id)
     }
 
     fn write(&mut self, tools: Tools<'_>, task: &Task) -> Written {

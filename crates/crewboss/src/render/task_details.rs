@@ -69,6 +69,10 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
         "Ended",
         &task.ended_at().map(|at| at.to_string()).unwrap_or_default(),
     );
+    let deletion = [("Deleted", task.deleted_at), ("Purged", task.purged_at)];
+    for (name, at) in deletion {
+        line(name, &at.map(|at| at.to_string()).unwrap_or_default());
+    }
     let limit = task.limits.timeout_seconds;
     line(
         "Timeout",

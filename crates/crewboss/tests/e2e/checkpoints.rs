@@ -393,7 +393,7 @@ fn one_that_is_needed_stays() {
     assert_eq!(ids(&listed(&arena, &id)), std::slice::from_ref(&more));
     assert_eq!(references(arena.project()), [more]);
     let_go(&arena, &id);
-    arena.run(&["clean", &id]).ok();
+    arena.run(&["clean", "--purge", &id]).ok();
     assert_eq!(references(arena.project()), [""; 0]);
 }
 

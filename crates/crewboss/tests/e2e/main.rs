@@ -19,6 +19,7 @@ mod ends;
 mod foreign;
 mod limits;
 mod lost_runner;
+mod purging;
 mod resources;
 mod resuming;
 mod rewinding;

@@ -27,10 +27,11 @@ fn a_task_goes_from_queue_to_finish() {
     assert_eq!(place.run(&["run"]).ok().out, "No pending tasks.\n");
     let cleaned = place.run(&["clean"]).ok();
     assert_eq!(cleaned.out, format!("Cleaned up 1 task: {id}\n"));
+    assert_eq!(place.run(&["show", &id]).code, 3);
     assert_eq!(
-        place.run(&["show", &id]).code,
+        place.run(&["show", &id, "--include-deleted"]).code,
         0,
-        "a deleted task is still known by its id"
+        "a deleted task is still known where it is asked for"
     );
     assert!(
         place

@@ -131,6 +131,21 @@ pub enum SessionResult {
 }
 
 impl SessionResult {
+    /// The same without what was said about it.
+    #[must_use]
+    pub fn emptied(self) -> Self {
+        let bare = |failure: Failure| Failure::new(failure.reason, "");
+        match self {
+            Self::Failed { failure } => Self::Failed {
+                failure: bare(failure),
+            },
+            Self::TimedOut { failure } => Self::TimedOut {
+                failure: bare(failure),
+            },
+            other @ (Self::Completed | Self::Cancelled | Self::Stopped) => other,
+        }
+    }
+
     /// The status that a session with this result has.
     #[must_use]
     pub fn status(&self) -> SessionStatus {

@@ -27,6 +27,14 @@ impl Task {
         if self.deleted_at.is_some() {
             return match command {
                 TaskCommand::Delete => Ok(vec![]),
+                TaskCommand::Purge if self.purged_at.is_some() => Ok(vec![]),
+                TaskCommand::Purge => Ok(vec![TaskEvent::Purged]),
+                TaskCommand::Undelete { .. } if self.purged_at.is_some() => {
+                    rejected("it was purged, and nothing of it is left")
+                }
+                TaskCommand::Undelete { key } => {
+                    Ok(vec![TaskEvent::Undeleted { key: key.clone() }])
+                }
                 command if command.fence().is_some() => Ok(vec![]),
                 _ => rejected("the task was deleted"),
             };
@@ -145,15 +153,24 @@ impl Task {
                 rejected("a running task is cancelled first")
             }
             (_, TaskCommand::Delete) => Ok(vec![TaskEvent::Deleted]),
+            (_, TaskCommand::Undelete { .. }) => Ok(vec![]),
+            (_, TaskCommand::Purge) => rejected("only a deleted task is purged"),
             (
                 _,
                 TaskCommand::Checkpoint {
                     checkpoint,
                     manifest,
+                    content,
                 },
             ) => Ok(vec![TaskEvent::Checkpointed {
                 checkpoint: *checkpoint,
                 manifest: manifest.clone(),
+                content: content.clone(),
+            }]),
+            (_, TaskCommand::KeepPaper { paper, base, text }) => Ok(vec![TaskEvent::PaperKept {
+                paper: *paper,
+                base: *base,
+                text: text.clone(),
             }]),
 
             (
@@ -213,7 +230,9 @@ impl Task {
         self.version += 1;
         self.updated_at = at;
         match event {
-            TaskEvent::Created { task } => return (**task).clone(),
+            TaskEvent::Created { task } | TaskEvent::Restated { task } => {
+                return (**task).clone();
+            }
             TaskEvent::Claimed { session, fence } => {
                 self.fence = *fence;
                 self.state = TaskState::Running {
@@ -255,7 +274,7 @@ impl Task {
             TaskEvent::LimitsChanged { limits } => self.limits = limits.clone(),
             TaskEvent::Archived => self.archived_at = Some(at),
             TaskEvent::Restored => self.archived_at = None,
-            TaskEvent::Checkpointed { .. } => {}
+            TaskEvent::Checkpointed { .. } | TaskEvent::PaperKept { .. } => {}
             TaskEvent::Rewound {
                 continues,
                 workspace,
@@ -264,6 +283,17 @@ impl Task {
                 self.spec.workspace = Some(*workspace);
             }
             TaskEvent::Deleted => self.deleted_at = Some(at),
+            TaskEvent::Undeleted { key } => {
+                self.deleted_at = None;
+                self.spec.key.clone_from(key);
+            }
+            TaskEvent::Purged => {
+                self.purged_at = Some(at);
+                self.spec.empty();
+                if let TaskState::Failed { failure, .. } = &mut self.state {
+                    *failure = Failure::new(failure.reason, "");
+                }
+            }
         }
         self
     }

@@ -101,8 +101,8 @@ pub struct Continuation {
     pub rewound: Option<u64>,
 }
 
-/// What was asked for. Once the task exists, only going back to a checkpoint changes what it goes
-/// on from and where it edits.
+/// What was asked for. Once the task exists, going back to a checkpoint changes what it goes on from
+/// and where it edits; one that was deleted may get another key, and of a purged one nothing is left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {
@@ -150,6 +150,19 @@ pub struct TaskSpec {
     /// How many agents an external task may hold.
     #[serde(default)]
     pub mode: TaskMode,
+}
+
+impl TaskSpec {
+    /// Forgets all that somebody wrote; what is left says only what sort of task it was.
+    pub(super) fn empty(&mut self) {
+        self.prompt.clear();
+        self.name.clear();
+        self.key = None;
+        self.labels.clear();
+        self.metadata.clear();
+        self.gates.clear();
+        self.continues = None;
+    }
 }
 
 /// What may still be changed while the task lives.

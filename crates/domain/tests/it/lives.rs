@@ -9,8 +9,8 @@ use domain::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Continuation, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec,
-        TaskState,
+        Chain, Continuation, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode,
+        TaskSpec, TaskState,
     },
     time::{BootId, Moment, Now, Timestamp},
     workspace::WorkspaceMode,
@@ -76,6 +76,7 @@ fn task(kind: TaskKind, mode: TaskMode) -> Task {
         not_before: None,
         archived_at: None,
         deleted_at: None,
+        purged_at: None,
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         version: 1,
@@ -121,6 +122,12 @@ fn task_command() -> impl Strategy<Value = TaskCommand> {
         Just(TaskCommand::Checkpoint {
             checkpoint: "ckp_1".parse().expect("an id"),
             manifest: String::new(),
+            content: None,
+        }),
+        Just(TaskCommand::KeepPaper {
+            paper: Paper::Plan,
+            base: 0,
+            text: String::new(),
         }),
         Just(TaskCommand::Rewind {
             continues: Continuation {

@@ -3,6 +3,8 @@
 mod backup;
 mod crash;
 mod file;
+mod forms;
+mod power;
 mod processes;
 mod subject;
 mod tampering;

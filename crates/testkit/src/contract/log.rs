@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use app::event::{Entry, GENESIS, Hash, Header, Heads, Stream, seal};
+use app::event::{Entry, GENESIS, Hash, Header, Heads, Stream, global_hash, seal, stream_hash};
 use domain::session::SessionResult;
 
 use super::{
@@ -22,12 +22,19 @@ pub fn verify(log: &[Entry]) {
             seq,
             stream,
         };
-        let again = seal(
+        let mut again = seal(
             &heads,
             entry.stream,
             entry.header.clone(),
             entry.payload.clone(),
         );
+        if let Some(hash) = entry.dropped {
+            assert!(entry.payload.is_empty(), "position {}", position + 1);
+            again.dropped = Some(hash);
+            again.stream_hash = stream_hash(&stream, &entry.header, &hash);
+            let hash = &again.stream_hash;
+            again.global_hash = global_hash(&global, again.position, entry.stream, again.seq, hash);
+        }
         assert_eq!(again, *entry, "position {}", position + 1);
         global = entry.global_hash;
         streams.insert(entry.stream, (entry.seq, entry.stream_hash));
