@@ -135,13 +135,10 @@ enum Verb {
     Merge(merge::Args),
     /// Keep what a task has reached, look at it, and go back to it
     Checkpoint(checkpoint::Args),
-<<<<<<< HEAD
     /// Go on with what an agent's session has left
     Session(session::Args),
     /// Delete tasks that have ended
-=======
     /// Delete tasks that have ended, so that they can be brought back
->>>>>>> main
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
     Archive(archive::Args),
