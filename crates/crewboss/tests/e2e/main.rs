@@ -21,6 +21,7 @@ mod limits;
 mod lost_runner;
 mod purging;
 mod resources;
+mod resuming;
 mod rewinding;
 mod secrets;
 mod shutdown;
