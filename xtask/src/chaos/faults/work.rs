@@ -250,9 +250,11 @@ fn upkeep(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
         if let Some(task) = task {
             round.claims.remove(task);
         }
-        round.claim(&["clean", &id, "--yes"], || Claim::Deleted {
-            id: id.clone(),
-        })?;
+        // Where it could not be cancelled there is nothing to be deleted.
+        let cleaned = round.run(&["clean", &id, "--yes"])?;
+        if cleaned.ok() && cleaned.out.starts_with("Cleaned up") {
+            round.claims.push(Claim::Deleted { id });
+        }
     }
     Ok(())
 }
