@@ -1,8 +1,8 @@
 //! The program as it is released.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
 
@@ -19,7 +19,29 @@ const LINKED: [&str; 2] = ["-C", "link-arg=-Wl,-u,posix_spawn_file_actions_addch
 /// Builds the program; answers where it is.
 pub(crate) fn release() -> Result<PathBuf> {
     build(&["--package", "crewboss", "--bin", "crewboss"])?;
-    Ok(folder()?.join("crewboss"))
+    let program = folder()?.join("crewboss");
+    let found = switches(&fs::read(&program)?);
+    if let Some(first) = found.first() {
+        bail!("the released program knows `{first}`, which is for tests alone");
+    }
+    Ok(program)
+}
+
+/// What only tests may say to a program.
+const SWITCHES: [&str; 3] = [
+    "CREWBOSS_FAULT",
+    "CREWBOSS_CRASH_AT",
+    "CREWBOSS_TEST_CGROUP",
+];
+
+/// The switches that a program knows.
+fn switches(program: &[u8]) -> Vec<&'static str> {
+    let knows = |name: &&str| {
+        program
+            .windows(name.len())
+            .any(|part| part == name.as_bytes())
+    };
+    SWITCHES.into_iter().filter(knows).collect()
 }
 
 /// Builds what measures the store by itself.
@@ -47,4 +69,16 @@ fn host() -> Result<String> {
     let printed = shell::output(shell::program("rustc").arg("-vV"))?;
     let host = printed.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("`rustc -vV` names no host")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::switches;
+
+    #[test]
+    fn a_program_that_knows_a_switch_is_known() {
+        let program = b"\0\x01CREWBOSS_HOME\0xCREWBOSS_FAULT_COUNTER\0";
+        assert_eq!(switches(program), ["CREWBOSS_FAULT"]);
+        assert_eq!(switches(b"CREWBOSS_HOME CREWBOSS_FAUL"), [""; 0]);
+    }
 }
