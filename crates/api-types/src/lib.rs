@@ -19,6 +19,7 @@ mod history;
 mod problem;
 mod project;
 mod queue;
+mod recovery;
 mod session;
 mod task;
 mod work;
@@ -59,6 +60,9 @@ pub use queue::{
     CancelDocument, CleanDocument, Counts, DeletionDocument, ExecutionsDocument, PurgeDocument,
     PurgedTask, RefusedTask, RunDocument, StartedTask, StatusDocument, TaskListDocument,
     TaskStatsDocument, TimeoutsDocument, WaitDocument,
+};
+pub use recovery::{
+    ExportDocument, ImportArchiveDocument, LeftStream, RebuiltDocument, RepairDocument, RepairRow,
 };
 pub use session::SessionDocument;
 pub use task::{CheckedTaskDocument, TaskDetailsDocument, TaskDocument, TaskRow};

@@ -228,6 +228,7 @@ pub fn is_known(entry: &Entry) -> bool {
         Some(("session", _)) => reads::<SessionEvent>(&entry.payload),
         Some(("project", "registered")) => reads::<Project>(&entry.payload),
         Some(("audit", "key_rotated")) => reads::<event::KeyRotated>(&entry.payload),
+        Some(("daemon", "started")) => reads::<event::DaemonStarted>(&entry.payload),
         _ => false,
     }
 }

@@ -12,7 +12,7 @@ use domain::{
     project::Project,
     retry::Backoff,
     session::{Session, SessionCommand, StopReason},
-    task::{Continuation, Limits, Priority, Task, TaskKind, TaskMode, TaskState},
+    task::{Continuation, Limits, Paper, Priority, Task, TaskKind, TaskMode, TaskState},
     time::{Due, Timestamp},
     workspace::WorkspaceMode,
 };
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    event::{Actor, Door, KeyRotated},
+    event::{Actor, DaemonStarted, Door, KeyRotated},
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
@@ -314,6 +314,18 @@ pub enum Command {
         checkpoint: CheckpointId,
         /// The SHA-256 of its manifest.
         manifest: String,
+        /// The manifest itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<String>,
+    },
+    /// Keep what a paper in a task's folder says now; nothing where that is kept already.
+    KeepPaper {
+        /// Which task.
+        task: TaskId,
+        /// Which paper.
+        paper: Paper,
+        /// All of it.
+        content: String,
     },
     /// Queue a task like another one, that goes on from a checkpoint of it.
     ForkTask {
@@ -330,6 +342,16 @@ pub enum Command {
         only_ended: bool,
         /// The queue's limits.
         queue: QueueLimits,
+    },
+    /// Send a task that has not ended back to a checkpoint: whoever works on it is ended, and
+    /// another session goes on from there.
+    RewindTask {
+        /// Which.
+        task: TaskId,
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
     },
     /// An outside agent joins an external task.
     Attach {
@@ -372,6 +394,13 @@ pub enum Command {
         project: ProjectId,
         /// Which keys.
         rotated: KeyRotated,
+    },
+    /// A daemon has started; it stands in the log of each project in which it found anything.
+    RecordDaemonStart {
+        /// The project.
+        project: ProjectId,
+        /// What it found.
+        found: DaemonStarted,
     },
 }
 
@@ -503,7 +532,18 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             checkpoint,
             manifest,
-        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest),
+            content,
+        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest, content.clone()),
+        Command::KeepPaper {
+            task,
+            paper,
+            content,
+        } => verbs::keep_paper(change, *task, *paper, content),
+        Command::RewindTask {
+            task,
+            continues,
+            workspace,
+        } => verbs::rewind_task(change, *task, continues, *workspace),
         Command::ForkTask {
             task,
             continues,
@@ -528,6 +568,9 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         } => verbs::attach(change, *task, agent, launcher, *lease_millis),
         Command::RecordKeyRotation { project, rotated } => {
             verbs::record_key_rotation(change, *project, rotated)
+        }
+        Command::RecordDaemonStart { project, found } => {
+            verbs::record_daemon_start(change, *project, found)
         }
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {

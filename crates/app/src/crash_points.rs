@@ -49,6 +49,10 @@ pub enum CrashPoint {
     CheckpointRecorded,
     /// Lists show it.
     CheckpointShown,
+    /// A task is to go back to one, and nobody who works on it has been told.
+    Rewound,
+    /// Nobody works on it any more, and its plan and decisions are not brought back.
+    RewoundAlone,
     /// A deleted one is in no list any more.
     CheckpointHidden,
     /// No reference keeps its objects any more.
@@ -59,6 +63,18 @@ pub enum CrashPoint {
     Purged,
     /// No reference keeps its checkpoints.
     PurgedCheckpoints,
+    /// A task's log is what the store tells, its image not yet looked at.
+    LogRepaired,
+    /// A task's image shows what the store holds, its papers not yet looked at.
+    ImageRepaired,
+    /// An unreadable store has another name, and there is none.
+    StoreAside,
+    /// What folders tell is in a store, and the folders do not know.
+    StoreRebuilt,
+    /// The old file has a second name, and the new one is not in its place.
+    RestoreLinked,
+    /// The new file is in the place of the old one.
+    RestoreReplaced,
 }
 
 impl CrashPoint {
@@ -83,13 +99,25 @@ impl CrashPoint {
     ];
 
     /// Those of checkpoints, which may come at any time.
-    pub const OF_CHECKPOINTS: [Self; 6] = [
+    pub const OF_CHECKPOINTS: [Self; 8] = [
         Self::CheckpointDrafted,
         Self::CheckpointKept,
         Self::CheckpointRecorded,
         Self::CheckpointShown,
         Self::CheckpointHidden,
         Self::CheckpointDropped,
+        Self::Rewound,
+        Self::RewoundAlone,
+    ];
+
+    /// Those of repairing, rebuilding and restoring, in their order.
+    pub const OF_REPAIR: [Self; 6] = [
+        Self::LogRepaired,
+        Self::ImageRepaired,
+        Self::StoreAside,
+        Self::StoreRebuilt,
+        Self::RestoreLinked,
+        Self::RestoreReplaced,
     ];
 
     /// Those of purging, which may come at any time.
@@ -119,11 +147,19 @@ impl CrashPoint {
             Self::CheckpointKept => "checkpoint-kept",
             Self::CheckpointRecorded => "checkpoint-recorded",
             Self::CheckpointShown => "checkpoint-shown",
+            Self::Rewound => "rewound",
+            Self::RewoundAlone => "rewound-alone",
             Self::CheckpointHidden => "checkpoint-hidden",
             Self::CheckpointDropped => "checkpoint-dropped",
             Self::Retired => "retired",
             Self::Purged => "purged",
             Self::PurgedCheckpoints => "purged-checkpoints",
+            Self::LogRepaired => "log-repaired",
+            Self::ImageRepaired => "image-repaired",
+            Self::StoreAside => "store-aside",
+            Self::StoreRebuilt => "store-rebuilt",
+            Self::RestoreLinked => "restore-linked",
+            Self::RestoreReplaced => "restore-replaced",
         }
     }
 

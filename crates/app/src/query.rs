@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    event::{Stream, StreamKind},
     history::{self, EventRecord},
     overview::{Overview, TaskLine},
+    papers::{self, Papers},
     ports::store::{Effect, Reader},
 };
 
@@ -136,6 +138,20 @@ pub enum Query {
         after: u64,
         /// At most how many.
         limit: usize,
+    },
+    /// What happened to a project itself, in the order of the log.
+    ProjectEvents {
+        /// Which project.
+        project: ProjectId,
+        /// Behind this position only.
+        after: u64,
+        /// At most how many.
+        limit: usize,
+    },
+    /// What the papers of tasks said when they were last kept.
+    Papers {
+        /// Which tasks.
+        tasks: Vec<TaskId>,
     },
     /// Effects that are still owed, in the order of their tasks.
     Effects {
@@ -261,10 +277,15 @@ pub enum View {
         /// Oldest first.
         sessions: Vec<Session>,
     },
-    /// To [`Query::TaskEvents`].
+    /// To [`Query::TaskEvents`] and [`Query::ProjectEvents`].
     TaskEvents {
         /// Oldest first.
         events: Vec<EventRecord>,
+    },
+    /// To [`Query::Papers`].
+    Papers {
+        /// In the order asked for.
+        papers: Vec<Papers>,
     },
     /// To [`Query::Effects`].
     Effects {
@@ -343,6 +364,25 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         Query::TaskEvents { task, after, limit } => Ok(View::TaskEvents {
             events: history::events_of(reader, *task, *after, *limit)?,
         }),
+        Query::ProjectEvents {
+            project,
+            after,
+            limit,
+        } => {
+            let stream = Stream {
+                kind: StreamKind::Project,
+                id: project.number(),
+            };
+            Ok(View::TaskEvents {
+                events: history::events_of_stream(reader, stream, *after, *limit)?,
+            })
+        }
+        Query::Papers { tasks } => Ok(View::Papers {
+            papers: tasks
+                .iter()
+                .map(|task| papers::kept(reader, *task))
+                .collect::<Result<_, _>>()?,
+        }),
         Query::Effects { after, limit } => Ok(View::Effects {
             effects: reader.effects(*after, *limit)?,
         }),
@@ -371,10 +411,10 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
             let alias = reader.task_of_key(project, &imported_key(id))?;
             alias.map(|task| task.id).ok_or_else(missing)
         }
-        TaskRef::Key(key) => reader
-            .task_of_key(project, &key)?
-            .map(|task| task.id)
-            .ok_or_else(missing),
+        TaskRef::Key(key) => {
+            let named = reader.task_of_key(project, &key)?.ok_or_else(missing)?;
+            newest_attempt(reader, &named)
+        }
         TaskRef::Suffix(suffix) => {
             let found = reader.tasks_of_suffix(project, &suffix, 3)?;
             match found.as_slice() {
@@ -433,6 +473,16 @@ fn resolve_deleted(reader: &dyn Reader, project: ProjectId, name: &str) -> Resul
             candidates: several.iter().take(3).map(ToString::to_string).collect(),
         }),
     }
+}
+
+/// A key is a name for the work: after a retry it means the newest attempt that is not deleted.
+fn newest_attempt(reader: &dyn Reader, named: &Task) -> Result<TaskId, Error> {
+    if named.chain.retried_by.is_none() {
+        return Ok(named.id);
+    }
+    let chain = reader.chain(named.chain.root)?;
+    let newest = chain.iter().rev().find(|task| task.deleted_at.is_none());
+    Ok(newest.unwrap_or(named).id)
 }
 
 /// The key under which an imported task is found whose own id was taken.

@@ -9,7 +9,8 @@ mod create_task;
 mod delete_tasks;
 mod external;
 mod import_tasks;
-mod record_key_rotation;
+mod keep_paper;
+mod note_project;
 mod register_project;
 mod retry_task;
 mod session;
@@ -17,8 +18,8 @@ mod stop_task;
 mod timeout;
 
 pub(crate) use archive_tasks::archive_tasks;
-pub(crate) use change::Change;
-pub(crate) use checkpoint::{Fork, fork_task, record_checkpoint};
+pub(crate) use change::{Change, encode};
+pub(crate) use checkpoint::{Fork, fork_task, record_checkpoint, rewind_task};
 use continuation::continuation;
 
 pub(crate) use claim::{ClaimTerms, claim_next, claim_task};
@@ -27,7 +28,8 @@ pub(crate) use delete_tasks::{delete_task, delete_tasks, purge_tasks, undelete_t
 pub(crate) use external::{ExternalEnd, attach, detach, end_external};
 pub use import_tasks::IMPORT_BATCH_MAX;
 pub(crate) use import_tasks::import_tasks;
-pub(crate) use record_key_rotation::record_key_rotation;
+pub(crate) use keep_paper::keep_paper;
+pub(crate) use note_project::{record_daemon_start, record_key_rotation};
 pub(crate) use register_project::register_project;
 pub(crate) use retry_task::retry_task;
 pub(crate) use session::{advance_session, renew_lease};

@@ -13,6 +13,7 @@ mod decision;
 mod deps;
 mod diff;
 mod doctor;
+mod export;
 mod history;
 mod import;
 mod index;
@@ -22,6 +23,7 @@ mod man;
 mod merge;
 mod note;
 mod other_names;
+mod repair;
 mod retry;
 mod run;
 mod runner;
@@ -137,7 +139,9 @@ enum Verb {
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
     Archive(archive::Args),
-    /// Take over the tasks of a .gemini/agents or .orchestra folder
+    /// Write everything that the store holds into one archive
+    Export(export::Args),
+    /// Take in an archive, or the tasks of a .gemini/agents or .orchestra folder
     Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
@@ -153,6 +157,8 @@ enum Verb {
     Audit(audit::Args),
     /// Copy the store, or look whether its file is whole
     Store(store::Args),
+    /// Make folders of tasks again from the store, or a lost store from the folders
+    Repair(repair::Args),
     /// Check that everything needed is there, and say what a task would get
     Doctor(doctor::Args),
     /// Run one task from queue to finish in a place of its own, in seconds
@@ -183,6 +189,8 @@ impl Verb {
                 | Self::Clean(_)
                 | Self::Archive(_)
                 | Self::Import(_)
+                | Self::Export(_)
+                | Self::Repair(_)
                 | Self::Task(_)
                 | Self::Other(_)
         )
@@ -314,6 +322,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Checkpoint(args) => args.run(context),
         Verb::Clean(args) => args.run(context),
         Verb::Archive(args) => args.run(context),
+        Verb::Export(args) => args.run(context),
         Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
         Verb::Task(args) => args.run(context),
@@ -322,6 +331,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Index(args) => args.run(context),
         Verb::Audit(args) => args.run(context),
         Verb::Store(args) => args.run(context),
+        Verb::Repair(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),
         Verb::Runner(args) => args.run(context),
         Verb::Other(verb) => {

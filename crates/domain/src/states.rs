@@ -14,8 +14,8 @@ use crate::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
-        TaskStatus,
+        Chain, Continuation, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode,
+        TaskSpec, TaskState, TaskStatus,
     },
     time::{BootId, Moment, Timestamp},
     workspace::{WorkspaceMode, WorkspaceRecord},
@@ -400,6 +400,27 @@ fn task_commands() -> Vec<(&'static str, TaskCommand)> {
             TaskCommand::Checkpoint {
                 checkpoint: "ckp_1".parse().expect("an id"),
                 manifest: String::new(),
+                content: None,
+            },
+        ),
+        (
+            "keep a paper",
+            TaskCommand::KeepPaper {
+                paper: Paper::Plan,
+                base: 0,
+                text: String::new(),
+            },
+        ),
+        (
+            "rewind",
+            TaskCommand::Rewind {
+                continues: Continuation {
+                    session: session_id(1),
+                    commit: None,
+                    checkpoint: Some("ckp_1".parse().expect("an id")),
+                    rewound: None,
+                },
+                workspace: WorkspaceMode::Worktree,
             },
         ),
         ("delete", TaskCommand::Delete),

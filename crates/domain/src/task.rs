@@ -8,7 +8,7 @@ mod state;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    change::{TaskCommand, TaskEvent},
+    change::{Paper, TaskCommand, TaskEvent, epoch_of},
     spec::{Continuation, InvalidPriority, Limits, Priority, TaskKind, TaskMode, TaskSpec},
     state::{Chain, TaskState, TaskStatus},
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use app::{
     error::Error,
     event::{Entry, Stream},
-    ports::store::{Effect, Reader},
+    ports::store::{Effect, Mark, Reader},
     query::{Counts, Deleted, TaskFilter},
 };
 use domain::{
@@ -237,5 +237,9 @@ impl Reader for State {
             version: *version,
         });
         Ok(effects.take(limit).collect())
+    }
+
+    fn mark(&self, mark: Mark) -> Result<u64, Error> {
+        Ok(self.marks.get(&mark).copied().unwrap_or(0))
     }
 }

@@ -4,6 +4,7 @@ use app::{
     command::Meta,
     error::Error,
     event::{self, Entry, GENESIS, Hash, Heads, NewEvent, Stream, StreamKind},
+    restore::Told,
 };
 use domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -48,11 +49,23 @@ pub(crate) fn append(
 ) -> Result<u64, Error> {
     let heads = heads(connection, event.stream)?;
     let entry = event::compose(&heads, event, meta, at);
+    insert(connection, &entry)?;
+    Ok(entry.position)
+}
+
+/// Writes an event with its bytes as they are to the end of both chains.
+pub(crate) fn append_again(connection: &Connection, told: &Told) -> Result<Entry, Error> {
+    let entry = event::seal_again(&heads(connection, told.stream)?, told);
+    insert(connection, &entry)?;
+    Ok(entry)
+}
+
+fn insert(connection: &Connection, entry: &Entry) -> Result<(), Error> {
     connection
         .prepare_cached(
             "INSERT INTO events (position, stream_kind, stream_id, seq, header, payload,
-                                 stream_hash, global_hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                 stream_hash, global_hash, dropped)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -64,10 +77,11 @@ pub(crate) fn append(
                 entry.payload,
                 entry.stream_hash,
                 entry.global_hash,
+                entry.dropped,
             ])
         })
         .explain()?;
-    Ok(entry.position)
+    Ok(())
 }
 
 /// The ends of both chains: the last row of the log, and the last of the stream's index.

@@ -82,12 +82,13 @@ enum Verb {
         #[arg(long)]
         stat: bool,
     },
-    /// Begin again from a checkpoint of a task that has ended, as a new task
+    /// Go back to a checkpoint: a task that has ended begins again as a new task, any other goes on
+    /// from there itself
     Restore {
         /// The checkpoint, or a task of which the newest is meant
         #[arg(value_name = "CHECKPOINT|ID")]
         checkpoint: String,
-        /// Start the new task at once
+        /// Start it at once; a task that was running is started again in any case
         #[arg(long)]
         run: bool,
     },
@@ -135,14 +136,12 @@ impl Args {
             Verb::List { task } => show::list(context, &task),
             Verb::Show { checkpoint } => show::show(context, &checkpoint),
             Verb::Diff { from, to, stat, .. } => show::diff(context, &from, to.as_deref(), stat),
-            Verb::Restore { checkpoint, run } => {
-                restore::make(context, &checkpoint, None, true, run)
-            }
+            Verb::Restore { checkpoint, run } => restore::restore(context, &checkpoint, run),
             Verb::Fork {
                 checkpoint,
                 with,
                 run,
-            } => restore::make(context, &checkpoint, with, false, run),
+            } => restore::fork(context, &checkpoint, with, run),
             Verb::Delete { checkpoints } => delete(context, &checkpoints),
             Verb::Prune { dry_run } => prune(context, dry_run),
         }
@@ -253,13 +252,8 @@ fn apply_rules(context: &Context, project: &Project, checkpointer: &Checkpointer
 
 /// Keeps what a task has reached before something is done with its work.
 pub(super) fn before_merge(context: &Context, task: TaskId) -> Result<(), Fail> {
-    let wish = Wish {
-        note: None,
-        cause: Cause::Merge,
-        with_ignored: false,
-    };
     let (project, checkpointer) = of_project(context)?;
-    let made = checkpointer.create(task, &wish)?;
+    let made = checkpointer.create(task, &Wish::because(Cause::Merge))?;
     context
         .out
         .info(format_args!("checkpoint {}", made.manifest.id));

@@ -1,5 +1,7 @@
 //! `daemon`: start tasks as they come.
 
+mod keeping;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -15,6 +17,7 @@ use app::{
         folders::Folders,
         journal::Journal,
         store::{Effect, Store},
+        workspaces::Workspaces,
     },
     purge::{Purger, deleted_before},
     query::{Counts, Query, View},
@@ -37,7 +40,10 @@ use store_sqlite::SqliteStore;
 use crate::{
     config::Config,
     context::Context,
-    daemon::{Bell, DaemonLock, Hands, Images, LockError, Scheduler, Server, Terms, Tools},
+    daemon::{
+        Bell, DaemonLock, Hands, Images, Last, LockError, Scheduler, Server, Terms, Told, Tools,
+        drain,
+    },
     environment::Environment,
     fail::{Exit, Fail, Outcome},
     heads::Signer,
@@ -79,7 +85,8 @@ impl Args {
             Arc::clone(&bell),
         )
         .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
-        stop_on_signals(&bell, &context.out)?;
+        let told = Told::default();
+        stop_on_signals(&bell, &told, &context.out)?;
         banner(
             &context.out,
             context.places.layout.is_some(),
@@ -94,12 +101,13 @@ impl Args {
                 Arc::clone(&clock),
             )?)),
         };
-        let (log, own) = (Arc::clone(&store), signer.clone());
-        let scheduler = self.scheduler(context, store, clock, own, Arc::clone(&bell), interval)?;
+        let (scheduler, crew) =
+            self.scheduler(context, store, clock, signer, Arc::clone(&bell), interval)?;
         scheduler.run();
-        let signed = signer.map(|signer| signer.sign_rest(&*log, &context.out));
-        if let Some(Err(fail)) = signed {
-            context.out.warn(fail.render().trim());
+        for what in drain(crew.last(), &told) {
+            context
+                .out
+                .warn(format_args!("not done before the end: {what}"));
         }
         drop(server);
         drop(lock);
@@ -115,7 +123,7 @@ impl Args {
         signer: Option<Arc<Signer>>,
         bell: Arc<Bell>,
         interval: u32,
-    ) -> Result<Scheduler, Fail> {
+    ) -> Result<(Scheduler, Arc<Crew>), Fail> {
         let processes = context.processes()?;
         let meta = Meta {
             actor: Actor {
@@ -144,6 +152,7 @@ impl Args {
             },
             store: Arc::clone(&store),
             folders: context.folders(),
+            workspaces: context.workspaces(),
             journal: match context.places.layout {
                 None => Some(context.journal()?),
                 Some(_) => None,
@@ -161,8 +170,9 @@ impl Args {
             signer,
             post,
         };
-        let hands: Arc<dyn Hands> = Arc::new(crew);
-        Ok(Scheduler {
+        let crew = Arc::new(crew);
+        let hands: Arc<dyn Hands> = Arc::<Crew>::clone(&crew);
+        let scheduler = Scheduler {
             store,
             clock,
             processes,
@@ -171,7 +181,8 @@ impl Args {
             meta,
             bell,
             interval: Duration::from_secs(u64::from(interval)),
-        })
+        };
+        Ok((scheduler, crew))
     }
 }
 
@@ -198,20 +209,27 @@ fn banner(out: &Output, is_layout: bool, concurrent: u32, interval: u32) -> Resu
     out.line(&rule)
 }
 
-/// The first signal ends the daemon; agents go on. A closed terminal is no reason to end.
-fn stop_on_signals(bell: &Arc<Bell>, out: &Output) -> Result<(), Fail> {
+/// The first signal ends the daemon in order, the second ends it, the third ends it as it is; agents
+/// go on. A closed terminal is no reason to end.
+fn stop_on_signals(bell: &Arc<Bell>, told: &Told, out: &Output) -> Result<(), Fail> {
     let cannot = |error: &std::io::Error| Fail::io("the daemon cannot listen to signals", error);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| cannot(&error))?;
-    let (bell, out) = (Arc::clone(bell), out.clone());
+    let (bell, told, out) = (Arc::clone(bell), told.clone(), out.clone());
     let listen = move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
                 bell.ring();
                 continue;
             }
-            let text = format!("Received signal {signal}, shutting down gracefully...");
-            drop(out.line(text));
-            bell.close();
+            match told.again() {
+                1 => {
+                    let text = format!("Received signal {signal}, shutting down gracefully...");
+                    drop(out.line(text));
+                    bell.close();
+                }
+                2 => drop(out.line(format!("Received signal {signal} again, ending"))),
+                _ => at_once(),
+            }
         }
     };
     thread::Builder::new()
@@ -221,12 +239,21 @@ fn stop_on_signals(bell: &Arc<Bell>, out: &Output) -> Result<(), Fail> {
         .map_err(|error| cannot(&error))
 }
 
+#[expect(
+    clippy::exit,
+    reason = "somebody has asked for the third time, and nothing is lost by it"
+)]
+fn at_once() -> ! {
+    std::process::exit(Exit::Interrupted as i32)
+}
+
 /// What the scheduler is given of this program.
 #[derive(Debug)]
 struct Crew {
     starter: Starter,
     store: Arc<dyn Store>,
     folders: Arc<dyn Folders>,
+    workspaces: Arc<dyn Workspaces>,
     /// None in a layout.
     journal: Option<Box<dyn Journal>>,
     env: Environment,
@@ -289,6 +316,13 @@ impl Hands for Crew {
         }
     }
 
+    fn finish_checkpoints(&self, project: &Project) -> u32 {
+        if self.places.layout.is_some() {
+            return 0;
+        }
+        self.finish_cut_off(project)
+    }
+
     fn say(&self, line: &str) {
         drop(self.out.line(line));
     }
@@ -299,6 +333,30 @@ impl Hands for Crew {
 }
 
 impl Crew {
+    /// What is to be done before the end, the most important first.
+    fn last(self: &Arc<Self>) -> Vec<Last> {
+        if self.places.layout.is_some() {
+            return vec![];
+        }
+        let (keeping, signing) = (Arc::clone(self), Arc::clone(self));
+        let keep = Last {
+            what: "checkpoints of all that run",
+            act: Box::new(move || keeping.keep_all()),
+        };
+        let sign = Last {
+            what: "the signature of the log's head",
+            act: Box::new(move || signing.sign_rest()),
+        };
+        vec![keep, sign]
+    }
+
+    fn sign_rest(&self) {
+        let sign = |signer: &Arc<Signer>| signer.sign_rest(&*self.store, &self.out);
+        if let Some(Err(fail)) = self.signer.as_ref().map(sign) {
+            self.warn(fail.render().trim());
+        }
+    }
+
     /// The configuration of a project, as it is now.
     fn config_of(&self, project: &Project) -> Result<Config, String> {
         let places = Places {
@@ -367,6 +425,7 @@ impl Crew {
                 store: Arc::clone(&self.store),
                 workspaces: Arc::clone(&self.ledger.workspaces),
                 folders: Arc::clone(&self.folders),
+                layers: self.journal.is_some().then(wiring::layers),
                 project,
                 meta: self.meta.clone(),
             };

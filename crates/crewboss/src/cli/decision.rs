@@ -14,6 +14,7 @@ use super::{
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
+    papers, wiring,
 };
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +103,13 @@ impl Add {
         refuse_deleted(context, task)?;
         let decision = self.decision(context)?;
         context.journal()?.decide(root(context), task, &decision)?;
+        let layers = wiring::layers();
+        papers::take_in(
+            context,
+            &*layers,
+            root(context),
+            &context.tasks_of(&[task])?,
+        )?;
         context
             .out
             .line(format_args!("Decision added to task {task}."))?;

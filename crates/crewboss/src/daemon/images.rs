@@ -100,6 +100,10 @@ impl Images {
             task.purged_at.is_some() || task.deleted_at.is_some() && tools.journal.is_none();
         if is_gone {
             self.logged.remove(&task.id);
+            if tools.journal.is_some() {
+                let layers = crate::wiring::layers();
+                app::purge::keep_rest(tools.store, &*layers, root, task.id)?;
+            }
             return Ok(tools.folders.remove_task(root, task.id)?);
         }
         if let Some(journal) = tools.journal {

@@ -23,6 +23,7 @@ mod obstacles;
 mod other_names;
 mod place;
 mod queue;
+mod recovery;
 mod scenarios;
 mod transcripts;
 mod waiting;

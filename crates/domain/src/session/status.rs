@@ -90,6 +90,8 @@ pub enum StopReason {
     Cancel,
     /// Someone declared it timed out.
     ManualTimeout,
+    /// Its task goes on from a checkpoint, in another session.
+    Rewind,
 }
 
 impl StopReason {
@@ -101,6 +103,7 @@ impl StopReason {
             Self::ManualTimeout => SessionResult::TimedOut {
                 failure: Failure::new(FailureReason::Timeout, "Manually timed out"),
             },
+            Self::Rewind => SessionResult::Stopped,
         }
     }
 }

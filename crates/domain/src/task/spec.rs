@@ -96,10 +96,13 @@ pub struct Continuation {
     /// The checkpoint that it starts from, with plan, decisions and conversation as they were then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointId>,
+    /// The version of the task with which it went back there; `None` where it was made from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewound: Option<u64>,
 }
 
-/// What was asked for. It never changes once the task exists, but for the key of one that was
-/// deleted, and that nothing is left of a purged one.
+/// What was asked for. Once the task exists, only going back to a checkpoint changes what it goes
+/// on from and where it edits, coming back after it was deleted its key, and purging all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {
