@@ -435,6 +435,7 @@ impl Crew {
                 store: Arc::clone(&self.store),
                 workspaces: Arc::clone(&self.ledger.workspaces),
                 folders: Arc::clone(&self.folders),
+                layers: self.journal.is_some().then(wiring::layers),
                 project,
                 meta: self.meta.clone(),
             };

@@ -206,6 +206,7 @@ impl Known {
                 task: self.task(n)?,
                 agent: None,
                 failure: None,
+                summary: None,
                 gates: vec![],
                 recovery,
             },
