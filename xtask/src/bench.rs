@@ -137,6 +137,7 @@ fn measure(tools: &Tools, options: &Options) -> Result<Vec<Row>> {
     }
     if wanted(Subject::Still) {
         rows.extend(stillness::rows(tools)?);
+        rows.extend(stillness::of_the_queued(tools)?);
     }
     for subject in [Subject::Port, Subject::Logs, Subject::Documents] {
         if wanted(subject) {

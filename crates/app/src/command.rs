@@ -338,6 +338,9 @@ pub enum Command {
         /// What it is told besides.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+        /// The agent that does it; the same as before where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentName>,
         /// Refuse where the task has not ended.
         only_ended: bool,
         /// The queue's limits.
@@ -379,6 +382,9 @@ pub enum Command {
         agent: Option<AgentName>,
         /// Why it failed; completed where `None`.
         failure: Option<Failure>,
+        /// What came of it, in its holder's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
         /// What the checks said that were run before this.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gates: Vec<GateResult>,
@@ -546,6 +552,7 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             continues,
             workspace,
             hint,
+            agent,
             only_ended,
             queue,
         } => {
@@ -553,6 +560,7 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
                 continues,
                 workspace: *workspace,
                 hint: hint.as_deref(),
+                agent: agent.as_ref(),
                 only_ended: *only_ended,
             };
             verbs::fork_task(change, *task, &fork, queue)
@@ -574,11 +582,13 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             agent,
             failure,
+            summary,
             gates,
             recovery,
         } => {
             let end = verbs::ExternalEnd {
                 failure: failure.as_ref(),
+                summary: summary.as_deref(),
                 gates,
             };
             verbs::end_external(change, *task, agent.as_ref(), &end, recovery)

@@ -86,11 +86,11 @@ pub struct EventLine {
     pub seq: u64,
     /// The header's JSON.
     pub header: String,
-    /// The content; nothing where it was dropped.
-    pub payload: Option<String>,
-    /// The SHA-256 of a content that was dropped, in hexadecimal digits.
+    /// The content; empty where it was dropped.
+    pub payload: String,
+    /// The hash in place of a content that was dropped, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payload_hash: Option<String>,
+    pub dropped: Option<String>,
     /// The head of the stream's chain, in hexadecimal digits.
     pub stream_hash: String,
 }
@@ -278,11 +278,8 @@ fn line(entry: Entry) -> Result<EventLine, Error> {
         stream: entry.stream.to_string(),
         seq: entry.seq,
         header: text(entry.header, "header")?,
-        payload: match entry.dropped {
-            Some(_) => None,
-            None => Some(text(entry.payload, "content")?),
-        },
-        payload_hash: entry.dropped.map(|hash| hex(&hash)),
+        payload: text(entry.payload, "content")?,
+        dropped: entry.dropped.map(|hash| hex(&hash)),
         stream_hash: hex(&entry.stream_hash),
     })
 }

@@ -33,7 +33,7 @@ pub struct EventRecord {
     pub header: String,
     /// The content; empty where it was dropped.
     pub payload: String,
-    /// The hash of a content that was dropped, in hexadecimal digits.
+    /// The hash in place of a content that was dropped, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<String>,
 }
@@ -144,7 +144,10 @@ pub fn standing(entry: &LogEntry) -> Option<Standing> {
             seq: data.seq,
             header: stored(data.header)?,
             payload: stored(data.payload)?,
-            dropped: data.dropped.as_deref().map(unhex).transpose().ok()?,
+            dropped: match data.dropped {
+                Some(digits) => Some(unhex(&digits).ok()?),
+                None => None,
+            },
         },
     })
 }
@@ -247,7 +250,7 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
         }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
         TaskEvent::Undeleted { .. } => (Level::Info, "brought back".to_owned()),
-        TaskEvent::Purged => (Level::Info, "purged".to_owned()),
+        TaskEvent::Purged { .. } => (Level::Info, "purged".to_owned()),
     }
 }
 
@@ -272,5 +275,6 @@ fn of_session(event: &SessionEvent) -> (Level, String) {
             }
         },
         SessionEvent::Orphaned { why } => (Level::Warn, format!("was lost: {why}")),
+        SessionEvent::Purged { .. } => (Level::Info, "was purged".to_owned()),
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     command::{Command, Meta, Output, Request},
     crash_points::CrashPoint,
     error::Error,
+    history::entry,
     ports::{
         folders::{FolderError, Folders},
         layers::Layers,
@@ -28,11 +29,13 @@ use crate::{
         workspaces::{Removed, WorkspaceError, Workspaces},
     },
     query::{Deleted, Query, TaskDetails, TaskFilter, View},
-    repair::{RepairError, keep_rest},
 };
 
 /// Tasks that are read at once.
 const PAGE: usize = 1_000;
+
+/// Events that are read at once.
+const EVENTS: usize = 256;
 
 /// Why something could not be purged.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +71,7 @@ pub struct Purger {
     pub workspaces: Arc<dyn Workspaces>,
     /// Where their folders are.
     pub folders: Arc<dyn Folders>,
-    /// Where the events of a task go when its folder does; none where tasks have no logs.
+    /// The events of projects in their folders; none in a layout.
     pub layers: Option<Arc<dyn Layers>>,
     /// The project.
     pub project: Project,
@@ -101,10 +104,7 @@ impl Purger {
         self.drop_checkpoints()?;
         CrashPoint::PurgedCheckpoints.reached();
         if let Some(layers) = &self.layers {
-            keep_rest(&*self.store, &**layers, self.root(), id).map_err(|error| match error {
-                RepairError::Store(error) => PurgeError::Store(error),
-                RepairError::Folder(error) => PurgeError::Folder(error),
-            })?;
+            keep_rest(&*self.store, &**layers, self.root(), id)?;
         }
         self.folders.remove_task(self.root(), id)?;
         Ok(purged)
@@ -175,6 +175,35 @@ impl Purger {
         match self.store.read(&Query::Task { id })? {
             View::Task { details } => Ok(*details),
             _ => Err(unexpected()),
+        }
+    }
+}
+
+/// Before the folder of a task goes: its events are from then on among the rest of its project.
+///
+/// # Errors
+/// Where the store cannot be read or the folder cannot be written.
+pub fn keep_rest(
+    store: &dyn Store,
+    layers: &dyn Layers,
+    root: &Path,
+    task: TaskId,
+) -> Result<(), PurgeError> {
+    let mut after = 0;
+    loop {
+        let query = Query::TaskEvents {
+            task,
+            after,
+            limit: EVENTS,
+        };
+        let View::TaskEvents { events } = store.read(&query)? else {
+            return Err(unexpected().into());
+        };
+        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
+        layers.add_to_project(root, &entries)?;
+        match events.last() {
+            Some(last) if events.len() == EVENTS => after = last.position,
+            _ => return Ok(()),
         }
     }
 }

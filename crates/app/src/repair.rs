@@ -8,7 +8,6 @@ mod compare;
 mod folder;
 mod gather;
 mod logs;
-mod rest;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +16,6 @@ pub use self::{
     folder::Repairer,
     gather::{Aside, Gathered, gather, merge},
     logs::{LogVerdict, verify_log},
-    rest::keep_rest,
 };
 use crate::{error::Error, ports::folders::FolderError, ports::journal::Finding};
 

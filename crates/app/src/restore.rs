@@ -39,7 +39,7 @@ pub struct Told {
     pub header: Vec<u8>,
     /// The content; empty where it was dropped.
     pub payload: Vec<u8>,
-    /// The hash of a content that was dropped.
+    /// The hash in place of a content that was dropped.
     pub dropped: Option<Hash>,
 }
 
@@ -66,8 +66,6 @@ pub struct Source {
     pub heads: Vec<Head>,
     /// Tasks as images show them: whatever events are lost of one that had gone further.
     pub images: Vec<Task>,
-    /// Tasks and sessions whose events have lost their contents, as they stood.
-    pub purged: Vec<(Task, Vec<Session>)>,
     /// Tasks as they have to come out, where that is known by other means than their events.
     pub tasks: Vec<Task>,
 }
@@ -121,7 +119,6 @@ pub fn restore(tx: &mut dyn Tx, source: &Source, meta: &Meta) -> Result<Restored
     for told in &source.events {
         streams.take(tx, told, &mut restored)?;
     }
-    streams.give(&source.purged);
     streams.drop_unowned(tx, &mut restored)?;
     insert_projects(tx, source, &streams, &mut restored)?;
     let mut fence = source.epoch;
@@ -207,6 +204,12 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
     match before {
         Some(before) if before == task => return Ok(false),
         Some(before) => {
+            if before.deleted_at.is_some() && task.deleted_at.is_none() {
+                refuse_taken_key(tx, task)?;
+            }
+            if before.purged_at.is_none() && task.purged_at.is_some() {
+                drop_contents(tx, task.id)?;
+            }
             if before.spec != task.spec {
                 tx.rewrite_spec(task)?;
             }
@@ -217,14 +220,7 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
             }
         }
         None => {
-            if let Some(key) = task.spec.key.as_ref().filter(|_| task.deleted_at.is_none())
-                && let Some(other) = tx.task_of_key(task.project, key)?
-            {
-                return Err(Error::Exists {
-                    what: format!("another task ({}) of this key", other.id),
-                    name: key.to_string(),
-                });
-            }
+            refuse_taken_key(tx, task)?;
             tx.insert_task(task)?;
             tx.raise_number(IdKind::Task, task.id.number())?;
         }
@@ -234,6 +230,28 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
         version: task.version,
     })?;
     Ok(true)
+}
+
+fn refuse_taken_key(tx: &dyn Tx, task: &Task) -> Result<(), Error> {
+    if let Some(key) = task.spec.key.as_ref().filter(|_| task.deleted_at.is_none())
+        && let Some(other) = tx.task_of_key(task.project, key)?
+    {
+        return Err(Error::Exists {
+            what: format!("another task ({}) of this key", other.id),
+            name: key.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// A task that was purged elsewhere keeps no contents here.
+fn drop_contents(tx: &mut dyn Tx, task: TaskId) -> Result<(), Error> {
+    let stream = |kind, id| Stream { kind, id };
+    tx.drop_payloads(stream(StreamKind::Task, task.number()))?;
+    for session in tx.sessions_of(task)? {
+        tx.drop_payloads(stream(StreamKind::Session, session.id.number()))?;
+    }
+    Ok(())
 }
 
 fn restore_session(

@@ -13,7 +13,7 @@ use app::{
     export::{EventLine, Member},
     restore::{Source, Told},
 };
-use domain::{project::Project, session::Session, task::Task};
+use domain::project::Project;
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
@@ -62,7 +62,7 @@ fn parse(from: impl Read) -> Result<Contents, String> {
     let manifest = manifest(first)?;
     let mut known = manifest.files.iter();
     let mut source = Source::default();
-    let (mut hashes, mut sessions) = (BTreeMap::new(), Vec::new());
+    let mut hashes = BTreeMap::new();
     for entry in entries {
         let entry = entry.map_err(no_tar)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -75,19 +75,13 @@ fn parse(from: impl Read) -> Result<Contents, String> {
         if entry.header().entry_type() != EntryType::Regular {
             return Err(format!("`{shown}` is no plain file"));
         }
-        member(entry, expected, &mut source, (&mut hashes, &mut sessions))
+        member(entry, expected, &mut source, &mut hashes)
             .map_err(|why| format!("`{shown}`: {why}"))?;
     }
-    if let Some(missing) = known.next() {
-        return Err(format!("`{}` is missing", missing.path));
+    match known.next() {
+        Some(missing) => Err(format!("`{}` is missing", missing.path)),
+        None => Ok(Contents { manifest, source }),
     }
-    let purged = source.tasks.iter().filter(|task| task.purged_at.is_some());
-    let with_sessions = |task: &Task| {
-        let of = sessions.iter().filter(|session| session.task == task.id);
-        (task.clone(), of.cloned().collect())
-    };
-    source.purged = purged.map(with_sessions).collect();
-    Ok(Contents { manifest, source })
 }
 
 fn manifest(entry: impl Read) -> Result<Manifest, String> {
@@ -119,7 +113,7 @@ fn member(
     entry: impl Read,
     expected: &FileEntry,
     source: &mut Source,
-    (hashes, sessions): (&mut BTreeMap<Stream, Hash>, &mut Vec<Session>),
+    hashes: &mut BTreeMap<Stream, Hash>,
 ) -> Result<(), String> {
     let mut reader = BufReader::with_capacity(1 << 16, entry);
     let (mut hash, mut bytes, mut lines) = (Sha256::new(), 0, 0_u64);
@@ -135,7 +129,7 @@ fn member(
         bytes += read as u64;
         lines += 1;
         let at = |why: String| format!("line {lines}: {why}");
-        take(&expected.path, &line, source, (hashes, sessions)).map_err(at)?;
+        take(&expected.path, &line, source, hashes).map_err(at)?;
     }
     if (bytes, lines) != (expected.bytes, expected.lines)
         || hex(&hash.finalize()) != expected.sha256
@@ -150,16 +144,13 @@ fn take(
     file: &str,
     line: &[u8],
     source: &mut Source,
-    (hashes, sessions): (&mut BTreeMap<Stream, Hash>, &mut Vec<Session>),
+    hashes: &mut BTreeMap<Stream, Hash>,
 ) -> Result<(), String> {
     let wrong = |error: serde_json::Error| error.to_string();
     if file == Member::Tasks.file() {
         source
             .tasks
             .push(serde_json::from_slice(line).map_err(wrong)?);
-    }
-    if file == Member::Sessions.file() {
-        sessions.push(session(line).map_err(wrong)?);
     }
     if file == Member::Projects.file() {
         let project: Project = serde_json::from_slice(line).map_err(wrong)?;
@@ -172,26 +163,19 @@ fn take(
     Ok(())
 }
 
-/// Without a lease: nobody holds it any more.
-fn session(line: &[u8]) -> serde_json::Result<Session> {
-    let mut value: serde_json::Value = serde_json::from_slice(line)?;
-    if let Some(fields) = value.as_object_mut() {
-        let lease = serde_json::json!({ "boot": "restored", "millis": 0 });
-        fields.insert("lease_until".to_owned(), lease);
-        fields.insert("version".to_owned(), 1.into());
-    }
-    serde_json::from_value(value)
-}
-
 fn told(event: EventLine, hashes: &mut BTreeMap<Stream, Hash>) -> Result<Told, String> {
     let stream: Stream = event.stream.parse().map_err(|error| format!("{error}"))?;
-    let dropped = event.payload_hash.as_deref().map(unhex).transpose();
     let told = Told {
         stream,
         seq: event.seq,
         header: event.header.into_bytes(),
-        payload: event.payload.unwrap_or_default().into_bytes(),
-        dropped: dropped.map_err(|error| error.to_string())?,
+        payload: event.payload.into_bytes(),
+        dropped: event
+            .dropped
+            .as_deref()
+            .map(unhex)
+            .transpose()
+            .map_err(|error| format!("event {} of {stream}: {error}", event.seq))?,
     };
     let previous = hashes.entry(stream).or_insert(GENESIS);
     let hash = event::stream_hash(previous, &told.header, &told.payload_hash());

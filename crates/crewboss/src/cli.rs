@@ -22,11 +22,13 @@ mod logs;
 mod man;
 mod merge;
 mod note;
+mod other_names;
 mod repair;
 mod retry;
 mod run;
 mod runner;
 mod self_test;
+mod session;
 mod show;
 mod start;
 mod status;
@@ -134,6 +136,9 @@ enum Verb {
     Merge(merge::Args),
     /// Keep what a task has reached, look at it, and go back to it
     Checkpoint(checkpoint::Args),
+    /// Go on with what an agent's session has left
+    Session(session::Args),
+    /// Delete tasks that have ended
     /// Delete tasks that have ended, so that they can be brought back
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
@@ -168,6 +173,8 @@ enum Verb {
     Man(man::Args),
     #[command(hide = true)]
     Runner(runner::Args),
+    #[command(flatten)]
+    Other(other_names::Verb),
 }
 
 impl Verb {
@@ -181,6 +188,7 @@ impl Verb {
                 | Self::Run(_)
                 | Self::Cancel(_)
                 | Self::Retry(_)
+                | Self::Session(_)
                 | Self::Timeout(_)
                 | Self::Merge(_)
                 | Self::Clean(_)
@@ -189,6 +197,7 @@ impl Verb {
                 | Self::Export(_)
                 | Self::Repair(_)
                 | Self::Task(_)
+                | Self::Other(_)
         )
     }
 }
@@ -197,7 +206,9 @@ impl Verb {
 pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
     let wants_json = wants_json(&arguments);
     let manners = crate::layout::manners(&arguments);
-    let cli = match parse(start::keep_dashed_prompts(arguments)) {
+    let cli = match parse(start::keep_dashed_prompts(other_names::spell_out(
+        arguments,
+    ))) {
         Ok(cli) => cli,
         Err(error) => return manners.misread(&error, usage(&error, wants_json)),
     };
@@ -305,6 +316,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Wait(args) => args.run(context),
         Verb::Attach(args) => args.run(context),
         Verb::Logs(args) => args.run(context),
+        Verb::Session(args) => args.run(context),
         Verb::History(args) => args.run(context),
         Verb::Note(args) => args.run(context),
         Verb::Decision(args) => args.run(context),
@@ -328,8 +340,31 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Repair(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),
         Verb::Runner(args) => args.run(context),
+        Verb::Other(verb) => {
+            let words = verb.words(context)?;
+            context
+                .out
+                .debug(format_args!("crewboss {}", words.join(" ")));
+            dispatch(again(&words)?, context)
+        }
         Verb::SelfTest(_) | Verb::Completions(_) | Verb::Man(_) => {
             unreachable!("carried out without a project")
+        }
+    }
+}
+
+/// The verb of a command line that another name stands for.
+fn again(words: &[String]) -> Result<Verb, Fail> {
+    let words = std::iter::once("crewboss").chain(words.iter().map(String::as_str));
+    match Cli::try_parse_from(words) {
+        Ok(Cli {
+            verb: Some(verb), ..
+        }) => Ok(verb),
+        Ok(_) => Err(Fail::usage("there is nothing to do")),
+        Err(error) => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(Fail::usage(first.strip_prefix("error: ").unwrap_or(first)))
         }
     }
 }

@@ -58,7 +58,10 @@ pub(crate) fn purger(context: &Context) -> Result<Purger, Fail> {
         store: context.store()?,
         workspaces: context.workspaces(),
         folders: context.folders(),
-        layers: context.places.layout.is_none().then(wiring::layers),
+        layers: match context.places.layout {
+            None => Some(wiring::layers()),
+            Some(_) => None,
+        },
         project,
         meta: context.meta(),
     })

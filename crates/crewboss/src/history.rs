@@ -12,8 +12,8 @@ use app::{
         layers::Layers,
         store::Store,
     },
+    purge::PurgeError,
     query::{Query, View},
-    repair::RepairError,
 };
 use domain::id::{ProjectId, TaskId};
 
@@ -32,6 +32,8 @@ pub(crate) enum Behind {
     Store(#[from] Error),
     #[error("the folder cannot be written")]
     Folder(#[from] FolderError),
+    #[error("what is left of the task cannot be kept")]
+    Rest(#[from] PurgeError),
     #[error("its log is changed by another program over and over")]
     Restless,
 }
@@ -49,24 +51,15 @@ impl Behind {
     }
 }
 
-impl From<RepairError> for Behind {
-    fn from(error: RepairError) -> Self {
-        match error {
-            RepairError::Store(error) => Self::Store(error),
-            RepairError::Folder(error) => Self::Folder(error),
-        }
-    }
-}
-
 impl From<Behind> for Fail {
     fn from(behind: Behind) -> Self {
         Self::caused(Exit::Unavailable, "the task's log is behind", &behind)
     }
 }
 
-/// Takes back what was written into the folder of a task that was deleted meanwhile: whoever deleted
-/// it may have removed the folder before.
-pub(crate) fn take_back_if_deleted(
+/// Takes back what was written into the folder of a task that was purged meanwhile: whoever purged it
+/// may have removed the folder before.
+pub(crate) fn take_back_if_purged(
     store: &dyn Store,
     folders: &dyn Folders,
     root: &Path,
@@ -75,7 +68,7 @@ pub(crate) fn take_back_if_deleted(
     let View::Tasks { tasks } = store.read(&Query::TasksOf { ids: vec![task] })? else {
         return Ok(());
     };
-    if tasks.iter().any(|task| task.deleted_at.is_some()) {
+    if tasks.iter().any(|task| task.purged_at.is_some()) {
         folders.remove_task(root, task)?;
     }
     Ok(())

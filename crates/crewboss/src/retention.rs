@@ -85,24 +85,31 @@ pub(crate) fn all_tasks(
     )
 }
 
-/// Every task of a project that has a folder: archived and deleted ones too, purged ones not.
-pub(crate) fn with_folders(store: &dyn Store, project: ProjectId) -> Result<Vec<Task>, Error> {
-    let mut all = all_tasks(store, project, &[], false)?;
-    all.extend(all_tasks(store, project, &[], true)?);
-    all.extend(walk(
-        store,
-        TaskFilter {
-            project: Some(project),
-            deleted: Deleted::Only,
-            ..TaskFilter::default()
-        },
-    )?);
-    all.sort_by_key(|task| task.id);
-    Ok(all)
+/// Every task of these statuses that is listed, archived ones too where that is wanted, and of
+/// deleted ones what is wanted.
+pub(crate) fn every_task(
+    store: &dyn Store,
+    project: ProjectId,
+    statuses: &[TaskStatus],
+    archived: bool,
+    deleted: Deleted,
+) -> Result<Vec<Task>, Error> {
+    let filter = |archived, deleted| TaskFilter {
+        project: Some(project),
+        statuses: statuses.to_vec(),
+        archived,
+        deleted,
+        ..TaskFilter::default()
+    };
+    let mut tasks = walk(store, filter(false, deleted))?;
+    if archived && deleted != Deleted::Only {
+        tasks.extend(walk(store, filter(true, Deleted::Without))?);
+    }
+    Ok(tasks)
 }
 
 /// Every task of a filter, in its order.
-pub(crate) fn walk(store: &dyn Store, mut filter: TaskFilter) -> Result<Vec<Task>, Error> {
+fn walk(store: &dyn Store, mut filter: TaskFilter) -> Result<Vec<Task>, Error> {
     let mut all = Vec::new();
     loop {
         let query = Query::Tasks {

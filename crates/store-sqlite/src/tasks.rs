@@ -245,10 +245,8 @@ pub(crate) fn rewrite_spec(connection: &Connection, task: &Task) -> Result<(), E
     let id = task_number(task.id);
     let spec = to_json(&task.spec)?;
     connection
-        .execute(
-            "UPDATE specs SET spec = ?2 WHERE id = ?1",
-            params![id, spec],
-        )
+        .prepare_cached("UPDATE specs SET spec = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![id, spec]))
         .explain()?;
     let key = task.spec.key.as_ref().map(Key::as_str);
     connection

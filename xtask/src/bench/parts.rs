@@ -31,6 +31,8 @@ enum Source {
 enum Beside {
     Number(f64),
     Of(Source, &'static str),
+    /// So much more than that.
+    More(f64, Source, &'static str),
 }
 
 #[derive(Debug)]
@@ -170,6 +172,16 @@ const STORE_LINES: &[Line] = &[
         "what status shows of 1,000,000, p99",
         (REGISTRY, "overview_large_us", "us"),
         ("of 10,000", Beside::Of(REGISTRY, "overview_small_us")),
+        Limit::AtMost(1.3),
+        READS,
+    ),
+    line(
+        "disk for a task, row and what was asked for",
+        (REGISTRY, "bytes_per_task", "B"),
+        (
+            "150 B and what was asked for",
+            Beside::More(150.0, REGISTRY, "bytes_asked_for"),
+        ),
         Limit::AtMost(1.3),
         READS,
     ),
@@ -360,6 +372,9 @@ pub(crate) fn rows(tools: &Tools, subject: Subject) -> Result<Vec<Row>> {
         let beside = match line.beside {
             Beside::Number(number) => Some(number),
             Beside::Of(source, name) => numbers.get(source, name)?,
+            Beside::More(more, source, name) => {
+                numbers.get(source, name)?.map(|number| number + more)
+            }
         };
         // Without the peers there is nothing beside it.
         let Some(beside) = beside else { continue };

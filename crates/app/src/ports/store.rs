@@ -144,7 +144,7 @@ pub trait Tx: Reader {
     /// its position.
     fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error>;
     /// Writes an event that was written before, with its bytes as they were, to the end of the log
-    /// and of its stream ([`crate::event::seal_again`]).
+    /// and of its stream ([`crate::event::seal`]).
     fn append_again(&mut self, told: &Told) -> Result<Entry, Error>;
     /// Numbers of a kind are given out above this one from now on.
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error>;

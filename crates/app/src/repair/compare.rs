@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{event::Stream, history::EventRecord, restore::Told};
+use crate::{audit::hex, event::Stream, history::EventRecord, restore::Told};
 
 /// An event that a log tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +120,7 @@ fn holds(record: &EventRecord, told: &Told) -> bool {
     (record.stream, record.seq) == (told.stream, told.seq)
         && record.header.as_bytes() == told.header
         && record.payload.as_bytes() == told.payload
+        && record.dropped == told.dropped.map(|hash| hex(&hash))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::{
 
 use domain::{
     id::{ProjectId, TaskId},
-    session::Session,
     task::Task,
 };
 use serde::{Deserialize, Serialize};
@@ -33,8 +32,6 @@ pub struct Gathered {
     pub events: Vec<Standing>,
     /// Tasks as their images show them.
     pub images: Vec<Task>,
-    /// Purged tasks with their sessions, as they stood.
-    pub purged: Vec<(Task, Vec<Session>)>,
     /// The highest epoch that `project.jsonl` tells of.
     pub epoch: u64,
     /// What is not as it was written, with the task in whose folder it is.
@@ -47,9 +44,6 @@ pub struct Aside {
     /// The epoch that a store began which was built from these folders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
-    /// A task whose folder is gone and whose events have lost their contents, with its sessions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purged: Option<Box<(Task, Vec<Session>)>>,
 }
 
 /// Reads everything in a project's folders that tells of its store.
@@ -119,7 +113,6 @@ impl Gathered {
             (None, Some(data)) if task.is_none() => {
                 if let Ok(aside) = serde_json::from_str::<Aside>(data.get()) {
                     self.epoch = self.epoch.max(aside.epoch.unwrap_or(0));
-                    self.purged.extend(aside.purged.map(|purged| *purged));
                 }
             }
             (None, _) => {}

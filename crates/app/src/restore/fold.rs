@@ -37,8 +37,6 @@ struct OneStream {
     hash: Hash,
     /// Where nothing more of it is taken in: its place in the report.
     left: Option<usize>,
-    /// Whether something new has lost its content, so that rows are not to be made of it.
-    is_purged: bool,
     /// Whether rows can be made of it.
     row: Row,
 }
@@ -92,29 +90,6 @@ impl Streams {
             }
         }
         Ok(())
-    }
-
-    /// Gives rows to streams that cannot make their own.
-    pub(super) fn give(&mut self, rows: &[(Task, Vec<Session>)]) {
-        let mut tasks = BTreeMap::new();
-        let mut sessions = BTreeMap::new();
-        for (task, of) in rows {
-            tasks.insert(task.id.number(), task);
-            sessions.extend(of.iter().map(|session| (session.id.number(), session)));
-        }
-        for (stream, of) in self.of.iter_mut().filter(|(_, of)| of.is_purged) {
-            match &mut of.row {
-                Row::Task(row, _) => {
-                    *row = tasks.get(&stream.id).map(|task| Box::new((*task).clone()));
-                }
-                Row::Session(row, _) => {
-                    *row = sessions
-                        .get(&stream.id)
-                        .map(|session| Box::new((*session).clone()));
-                }
-                Row::Project(_) => {}
-            }
-        }
     }
 
     /// A session whose task is nowhere has no row, and nothing of it is taken in.
@@ -244,7 +219,6 @@ impl OneStream {
             seq: 0,
             hash: GENESIS,
             left: None,
-            is_purged: false,
             row,
         })
     }
@@ -264,6 +238,9 @@ impl OneStream {
             Ok(header) => header,
             Err(why) => return refused(why),
         };
+        if told.dropped.is_some() && !told.payload.is_empty() {
+            return refused("it has a content and the hash of one that was dropped");
+        }
         let hash = event::stream_hash(&self.hash, &told.header, &told.payload_hash());
         let at = usize::try_from(self.seq).unwrap_or(usize::MAX);
         if let Some(stored) = self.stored.get(at) {
@@ -276,8 +253,8 @@ impl OneStream {
             (self.seq, self.hash) = (told.seq, hash);
             return Verdict::Known;
         }
-        self.is_purged |= told.dropped.is_some();
-        if !self.is_purged
+        // What is left of a purged task comes with the event that says so.
+        if told.dropped.is_none()
             && let Err(why) = self.row.fold(&header, &told.payload)
         {
             return refused(why);
@@ -300,7 +277,12 @@ impl Row {
                 let event: TaskEvent = serde_json::from_slice(payload).map_err(unreadable)?;
                 let before = match (&event, task.as_deref()) {
                     (_, Some(task)) => task,
-                    (TaskEvent::Created { task } | TaskEvent::Restated { task }, None) => &**task,
+                    (
+                        TaskEvent::Created { task }
+                        | TaskEvent::Restated { task }
+                        | TaskEvent::Purged { task },
+                        None,
+                    ) => &**task,
                     (_, None) => return Err("no event has made it before".to_owned()),
                 };
                 let next = before.clone().evolve(&event, header.at);
@@ -313,7 +295,10 @@ impl Row {
                 let event: SessionEvent = serde_json::from_slice(payload).map_err(unreadable)?;
                 let before = match (&event, session.as_deref()) {
                     (_, Some(session)) => session,
-                    (SessionEvent::Created { session }, None) => &**session,
+                    (
+                        SessionEvent::Created { session } | SessionEvent::Purged { session },
+                        None,
+                    ) => &**session,
                     (_, None) => return Err("no event has made it before".to_owned()),
                 };
                 let next = before.clone().evolve(&event, header.at);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use api_types::{FileFinding, RepairDocument, RepairRow};
 use app::{
     ports::journal::Finding,
-    query::{Query, View},
+    query::{Deleted, Query, View},
     repair::{RepairError, Repairer, Row},
 };
 use domain::{id::TaskId, project::Project, task::Task};
@@ -93,8 +93,9 @@ fn folders(
     let layers = wiring::layers();
     let wanted = |context: &Context| -> Result<Vec<Task>, Fail> {
         let store = context.store()?;
-        let mut tasks = retention::with_folders(&*store, project.id)?;
+        let mut tasks = retention::every_task(&*store, project.id, &[], true, Deleted::With)?;
         tasks.retain(|task| only.is_empty() || only.contains(&task.id));
+        tasks.sort_by_key(|task| task.id);
         Ok(tasks)
     };
     papers::take_in(context, &*layers, root, &wanted(context)?)?;

@@ -9,7 +9,6 @@ use app::{
     ports::store::Effect,
     query::{Query, View},
     reconcile::Finding,
-    repair::keep_rest,
 };
 use domain::{project::Project, session::Session};
 
@@ -155,8 +154,7 @@ impl Context {
         if is_gone {
             if self.places.layout.is_none() {
                 let (store, layers) = (self.store()?, wiring::layers());
-                keep_rest(&*store, &*layers, Path::new(&root), task.id)
-                    .map_err(history::Behind::from)?;
+                app::purge::keep_rest(&*store, &*layers, Path::new(&root), task.id)?;
             }
             folders.remove_task(Path::new(&root), task.id)?;
         } else {
@@ -167,7 +165,7 @@ impl Context {
                 CrashPoint::Logged.reached();
             }
             folders.show_task(Path::new(&root), &task)?;
-            history::take_back_if_deleted(&*self.store()?, &*folders, Path::new(&root), task.id)?;
+            history::take_back_if_purged(&*self.store()?, &*folders, Path::new(&root), task.id)?;
         }
         Ok(())
     }

@@ -123,3 +123,50 @@ fn lose_store(world: &World) {
         drop(fs::remove_file(world.home().join(name)));
     }
 }
+
+#[test]
+fn what_was_deleted_or_purged_survives_each_way() {
+    let world = World::new();
+    let place = &world.place;
+    let away = place.start(&["writer", "gone for now", "--key", "away"]);
+    place.run(&["run", &away, "--wait"]).ok();
+    let decide = ["decision", "add", "away", "--decision", "come back"];
+    place.run(&decide).ok();
+    place.run(&["task", "delete", "away"]).ok();
+    let purged = place.start(&["writer", "gone for good"]);
+    place.run(&["run", &purged, "--wait"]).ok();
+    let purge = ["task", "delete", &purged, "--purge", "--yes"];
+    place.run(&purge).ok();
+    let before = world.digest();
+    let file = place.home().join("all.tar");
+    export(place, &file);
+    let holds = |way: &str| {
+        assert_eq!(world.digest(), before, "{way}");
+        place.run(&["audit", "verify"]).ok();
+        place.run(&["index", "verify"]).ok();
+        let shown = place.run(&["show", &purged, "--include-deleted", "--json"]);
+        let shown = shown.ok().json();
+        assert!(shown["purged_at"].is_string(), "{way}: {shown:#}");
+        assert!(!world.tasks().join(&purged).exists(), "{way}");
+        let decisions = ["decision", "list", "away", "--include-deleted"];
+        let said = place.run(&decisions).ok().out;
+        assert!(said.contains("come back"), "{way}: {said}");
+    };
+    holds("as it is");
+
+    world.move_store();
+    place.run(&["import", file.to_str().unwrap()]).ok();
+    holds("from an archive");
+
+    fs::remove_dir_all(world.home()).unwrap();
+    place.run(&["repair", "--from-folders"]).ok();
+    holds("from the folders");
+
+    fs::remove_dir_all(world.tasks()).unwrap();
+    place.run(&["repair"]);
+    holds("the folders from the store");
+    let project = fs::read_to_string(place.project().join(".crewboss/project.jsonl")).unwrap();
+    assert!(!project.contains("gone for good"), "{project}");
+    place.run(&["task", "undelete", "away"]).ok();
+    place.run(&["history", "away", "--verify"]).ok();
+}

@@ -6,7 +6,7 @@ use api_types::AuditLogFault;
 use app::{
     event::{Stream, StreamKind},
     ports::store::Mark,
-    query::{Query, View},
+    query::{Deleted, Query, View},
     repair::{LogVerdict, RepairError, verify_log},
 };
 use domain::{id::TaskId, project::Project, task::Task};
@@ -45,7 +45,7 @@ impl Logs {
                 continue;
             }
             let store = context.store()?;
-            for task in retention::with_folders(&*store, project.id)? {
+            for task in retention::every_task(&*store, project.id, &[], true, Deleted::With)? {
                 logs.task(context, &project, &task)?;
             }
         }

@@ -124,7 +124,6 @@ fn source(context: &Context, roots: &[String]) -> Result<(Source, Findings), Fai
         }
         standings.extend(gathered.events);
         source.images.extend(gathered.images);
-        source.purged.extend(gathered.purged);
         source.epoch = source.epoch.max(gathered.epoch);
         findings.extend(gathered.findings);
     }
@@ -159,10 +158,7 @@ fn tell_epoch(
     let Some(epoch) = restored.epoch else {
         return Ok(());
     };
-    let data = serde_json::value::to_raw_value(&Aside {
-        epoch: Some(epoch),
-        ..Aside::default()
-    });
+    let data = serde_json::value::to_raw_value(&Aside { epoch: Some(epoch) });
     let entry = NewEntry {
         at: context.clock()?.now().wall,
         level: Level::Warn,
