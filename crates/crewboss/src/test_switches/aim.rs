@@ -123,7 +123,8 @@ pub(super) fn die() -> ! {
 /// Every point and its moments, a line each.
 pub(super) fn list() {
     let mut lines = String::new();
-    for point in CrashPoint::ALL.iter().chain(&CrashPoint::OF_CHECKPOINTS) {
+    let points = CrashPoint::ALL.iter().chain(&CrashPoint::OF_CHECKPOINTS);
+    for point in points.chain(&CrashPoint::OF_REPAIR) {
         lines = lines + point.as_str() + " at\n";
     }
     for act in Act::all() {

@@ -1,13 +1,14 @@
 //! An archive goes into another store, whole or not at all.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use api_types::{ExportDocument, ImportArchiveDocument};
+use testkit::poll::poll_until;
 
 use super::{World, document};
 use crate::place::Place;
 
-fn export(place: &Place, file: &Path) -> ExportDocument {
+pub(super) fn export(place: &Place, file: &Path) -> ExportDocument {
     let file = file.to_str().unwrap();
     document(&place.run(&["export", file, "--json"]).ok())
 }
@@ -82,4 +83,35 @@ fn an_archive_that_is_not_whole_or_contradicts_changes_nothing() {
     let refused = place.run(&["import", file.to_str().unwrap()]);
     assert_eq!(refused.code, 4, "{refused:#?}");
     assert_eq!(world.digest(), before);
+}
+
+#[test]
+fn an_import_that_is_killed_is_done_or_was_not_begun() {
+    let world = World::new();
+    let place = &world.place;
+    let file = place.home().join("all.tar");
+    let exported = export(place, &file);
+    for millis in [2, 6, 12, 20, 35] {
+        fs::remove_dir_all(world.home()).unwrap();
+        let mut child = place
+            .command(["import", file.to_str().unwrap()])
+            .spawn()
+            .unwrap();
+        let has_ended = poll_until(Duration::from_millis(millis), || {
+            child.try_wait().unwrap().is_some()
+        });
+        if !has_ended {
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+        let imported = place
+            .run(&["import", file.to_str().unwrap(), "--json"])
+            .ok();
+        let imported: ImportArchiveDocument = document(&imported);
+        assert!(
+            [0, exported.events].contains(&imported.events),
+            "{imported:?}"
+        );
+        assert_eq!(world.digest(), exported.sha256, "after {millis} ms");
+    }
 }

@@ -6,7 +6,7 @@ use app::crash_points::CrashPoint;
 use rustix::process::{Pid, test_kill_process};
 use testkit::poll::poll_until;
 
-use super::{World, lose_store, repair};
+use super::{World, archive::export, lose_store, repair};
 
 #[test]
 fn a_lost_store_is_built_again_from_the_folders() {
@@ -90,31 +90,50 @@ fn projects_of_one_store_come_back_together_or_one_by_one() {
 }
 
 #[test]
-fn deleted_and_purged_tasks_stay_what_they_are() {
+fn what_was_deleted_or_purged_survives_each_way() {
     let world = World::new();
     let place = &world.place;
-    let file = place.home().join("purged.tar");
-    for verb in ["delete", "purge"] {
-        let yes: &[&str] = if verb == "purge" { &["--yes"] } else { &[] };
-        place
-            .run(&[&["task", verb, &world.done], yes].concat())
-            .ok();
-        assert_eq!(world.folder().exists(), verb == "delete");
-        let before = world.digest();
-        lose_store(&world);
-        let (code, repaired) = repair(&world, &["--from-folders"]);
-        assert_eq!((code, repaired.rows.len()), (0, 0), "{verb}: {repaired:#?}");
-        assert_eq!(world.digest(), before, "{verb}");
-        place.run(&["audit", "verify"]).ok();
-        let (code, repaired) = repair(&world, &[]);
-        assert_eq!((code, repaired.rows.len()), (0, 0), "{verb}: {repaired:#?}");
-    }
+    let away = place.start(&["writer", "gone for now", "--key", "away"]);
+    place.run(&["run", &away, "--wait"]).ok();
+    let decide = ["decision", "add", "away", "--decision", "come back"];
+    place.run(&decide).ok();
+    place.run(&["task", "delete", "away"]).ok();
+    let purged = place.start(&["writer", "gone for good"]);
+    place.run(&["run", &purged, "--wait"]).ok();
+    let purge = ["task", "delete", &purged, "--purge", "--yes"];
+    place.run(&purge).ok();
     let before = world.digest();
-    place.run(&["export", file.to_str().unwrap()]).ok();
-    lose_store(&world);
+    let file = place.home().join("all.tar");
+    export(place, &file);
+    let holds = |way: &str| {
+        assert_eq!(world.digest(), before, "{way}");
+        place.run(&["audit", "verify"]).ok();
+        place.run(&["index", "verify"]).ok();
+        let shown = place.run(&["show", &purged, "--include-deleted", "--json"]);
+        let shown = shown.ok().json();
+        assert!(shown["purged_at"].is_string(), "{way}: {shown:#}");
+        assert!(!world.tasks().join(&purged).exists(), "{way}");
+        let decisions = ["decision", "list", "away", "--include-deleted"];
+        let said = place.run(&decisions).ok().out;
+        assert!(said.contains("come back"), "{way}: {said}");
+    };
+    holds("as it is");
+
+    world.move_store();
     place.run(&["import", file.to_str().unwrap()]).ok();
-    assert_eq!(world.digest(), before);
-    assert!(!world.folder().exists());
+    holds("from an archive");
+
+    fs::remove_dir_all(world.home()).unwrap();
+    place.run(&["repair", "--from-folders"]).ok();
+    holds("from the folders");
+
+    fs::remove_dir_all(world.tasks()).unwrap();
+    place.run(&["repair"]);
+    holds("the folders from the store");
+    let project = fs::read_to_string(place.project().join(".crewboss/project.jsonl")).unwrap();
+    assert!(!project.contains("gone for good"), "{project}");
+    place.run(&["task", "undelete", "away"]).ok();
+    place.run(&["history", "away", "--verify"]).ok();
 }
 
 #[test]
