@@ -327,7 +327,6 @@ impl Hands for Crew {
         self.finish_cut_off(project)
     }
 
-    /// With the time, but for the lines of a layout, whose form others know.
     fn tell_project(&self, project: &Project) {
         let (layers, root) = (wiring::layers(), Path::new(&project.root));
         if self.places.layout.is_some() {
@@ -340,13 +339,13 @@ impl Hands for Crew {
         }
     }
 
+    /// With the time, but for the lines of a layout, whose form others know.
     fn say(&self, line: &str) {
-        drop(match self.post {
-            Some(_) => self.out.line(line),
-            None => {
-                let now = self.clock.now().wall;
-                self.out.line(format_args!("{now} {line}"))
-            }
+        drop(if self.post.is_some() {
+            self.out.line(line)
+        } else {
+            let now = self.clock.now().wall;
+            self.out.line(format_args!("{now} {line}"))
         });
     }
 
