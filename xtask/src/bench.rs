@@ -3,6 +3,7 @@
 
 mod agents;
 mod build;
+mod checkpoints;
 mod commands;
 mod disk;
 mod machine;
@@ -61,6 +62,8 @@ enum Subject {
     Still,
     /// The store by itself
     Port,
+    /// `checkpoint create`
+    Checkpoints,
 }
 
 /// What is measured, and with what.
@@ -119,6 +122,9 @@ fn measure(tools: &Tools, options: &Options) -> Result<Vec<Row>> {
     }
     if wanted(Subject::Port) {
         rows.extend(port::rows(tools)?);
+    }
+    if wanted(Subject::Checkpoints) {
+        rows.extend(checkpoints::rows(tools, rounds)?);
     }
     Ok(rows)
 }
