@@ -54,9 +54,9 @@ impl From<Behind> for Fail {
     }
 }
 
-/// Takes back what was written into the folder of a task that was deleted meanwhile: whoever deleted
-/// it may have removed the folder before.
-pub(crate) fn take_back_if_deleted(
+/// Takes back what was written into the folder of a task that was purged meanwhile: whoever purged it
+/// may have removed the folder before.
+pub(crate) fn take_back_if_purged(
     store: &dyn Store,
     folders: &dyn Folders,
     root: &Path,
@@ -65,7 +65,7 @@ pub(crate) fn take_back_if_deleted(
     let View::Tasks { tasks } = store.read(&Query::TasksOf { ids: vec![task] })? else {
         return Ok(());
     };
-    if tasks.iter().any(|task| task.deleted_at.is_some()) {
+    if tasks.iter().any(|task| task.purged_at.is_some()) {
         folders.remove_task(root, task)?;
     }
     Ok(())

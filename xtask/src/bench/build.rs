@@ -16,16 +16,13 @@ const FLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static";
 /// looked up weakly, which a static program satisfies only if something asks for it.
 const LINKED: [&str; 2] = ["-C", "link-arg=-Wl,-u,posix_spawn_file_actions_addchdir_np"];
 
-/// Builds the program; answers where it is.
-pub(crate) fn release() -> Result<PathBuf> {
+/// Builds the program, and what measures the store and the logs by themselves; answers the folder
+/// that they are in.
+pub(crate) fn all() -> Result<PathBuf> {
     build(&["--package", "crewboss", "--bin", "crewboss"])?;
-    Ok(folder()?.join("crewboss"))
-}
-
-/// Builds what measures the store by itself.
-pub(crate) fn store_speed() -> Result<PathBuf> {
-    build(&["--package", "store-sqlite", "--example", "speed"])?;
-    Ok(folder()?.join("examples/speed"))
+    build(&["--package", "store-sqlite", "--example", "store-speed"])?;
+    build(&["--package", "task-folder", "--example", "log-speed"])?;
+    folder()
 }
 
 fn build(what: &[&str]) -> Result<()> {
