@@ -19,6 +19,7 @@ mod history;
 mod problem;
 mod project;
 mod queue;
+mod recovery;
 mod session;
 mod task;
 mod work;
@@ -56,8 +57,12 @@ pub use history::{
 pub use problem::{ErrorDocument, ProblemCode};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{
-    CancelDocument, CleanDocument, Counts, RefusedTask, RunDocument, StartedTask, StatusDocument,
-    TimeoutsDocument, WaitDocument,
+    CancelDocument, CleanDocument, Counts, DeletionDocument, ExecutionsDocument, PurgeDocument,
+    PurgedTask, RefusedTask, RunDocument, StartedTask, StatusDocument, TaskListDocument,
+    TaskStatsDocument, TimeoutsDocument, WaitDocument,
+};
+pub use recovery::{
+    ExportDocument, ImportArchiveDocument, LeftStream, RebuiltDocument, RepairDocument, RepairRow,
 };
 pub use session::SessionDocument;
 pub use task::{CheckedTaskDocument, TaskDetailsDocument, TaskDocument, TaskRow};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     envelope::schemas,
+    session::SessionDocument,
     task::{TaskDocument, TaskRow},
 };
 
@@ -65,6 +66,86 @@ pub struct CleanDocument {
     /// Folders that stay, as there is no other copy of what they hold.
     #[serde(default)]
     pub kept: Vec<PathBuf>,
+    /// Those of them that were purged too.
+    #[serde(default)]
+    pub purged: Vec<PurgedTask>,
+}
+
+/// A task of which nothing is left but its place among others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgedTask {
+    /// It.
+    pub id: TaskId,
+    /// Branches and salvage references that are gone.
+    #[serde(default)]
+    pub removed_references: Vec<String>,
+    /// References that keep work which no branch has.
+    #[serde(default)]
+    pub kept_references: Vec<String>,
+    /// Folders that stay, as there is no other copy of what they hold.
+    #[serde(default)]
+    pub kept: Vec<PathBuf>,
+}
+
+/// What `task delete` and `task undelete` print.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionDocument {
+    /// The tasks, as they are now.
+    #[serde(default)]
+    pub tasks: Vec<TaskDocument>,
+    /// Those of them that were purged too.
+    #[serde(default)]
+    pub purged: Vec<PurgedTask>,
+}
+
+/// What `task purge` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeDocument {
+    /// The tasks that were purged, or would be.
+    #[serde(default)]
+    pub purged: Vec<PurgedTask>,
+    /// Whether nothing was done.
+    pub dry_run: bool,
+}
+
+/// What `task list` and `task find` print.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskListDocument {
+    /// A page of those that were asked for, newest first.
+    #[serde(default)]
+    pub tasks: Vec<TaskRow>,
+    /// How many there are of them in all.
+    pub total: u64,
+    /// How many stand before this page.
+    pub offset: u64,
+}
+
+/// What `task stats` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStatsDocument {
+    /// How many tasks there are of those that were asked for.
+    pub total: u64,
+    /// Of each status.
+    pub statuses: Counts,
+    /// Of each owner.
+    #[serde(default)]
+    pub owners: BTreeMap<String, u64>,
+    /// Of each agent.
+    #[serde(default)]
+    pub agents: BTreeMap<String, u64>,
+    /// The newest.
+    #[serde(default)]
+    pub newest: Vec<TaskDocument>,
+}
+
+/// What `task executions` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionsDocument {
+    /// The task.
+    pub task: TaskId,
+    /// Each time that an agent worked on it, oldest first.
+    #[serde(default)]
+    pub executions: Vec<SessionDocument>,
 }
 
 /// A task whose runner was started.
@@ -108,6 +189,11 @@ schemas! {
     WaitDocument = "wait";
     CancelDocument = "cancel";
     CleanDocument = "clean";
+    DeletionDocument = "deletion";
+    PurgeDocument = "purge";
+    TaskListDocument = "task_list";
+    TaskStatsDocument = "task_stats";
+    ExecutionsDocument = "executions";
     RunDocument = "run";
 }
 
@@ -129,6 +215,15 @@ mod tests {
         }
     }
 
+    fn purged() -> PurgedTask {
+        PurgedTask {
+            id: task().id,
+            removed_references: vec!["refs/heads/crewboss/x".to_owned()],
+            kept_references: vec!["refs/crewboss/salvage/ses_1".to_owned()],
+            kept: vec!["/x".into()],
+        }
+    }
+
     #[test]
     fn they_can_be_read_back() {
         let counts = TaskStatus::ALL.map(|status| (status, 3)).into();
@@ -147,6 +242,31 @@ mod tests {
         check(&CleanDocument {
             deleted: vec![task().id],
             kept: vec!["/x".into()],
+            purged: vec![purged()],
+        });
+        check(&DeletionDocument {
+            tasks: vec![(&task()).into()],
+            purged: vec![purged()],
+        });
+        check(&PurgeDocument {
+            purged: vec![purged()],
+            dry_run: true,
+        });
+        check(&TaskListDocument {
+            tasks: vec![row()],
+            total: 9,
+            offset: 3,
+        });
+        check(&TaskStatsDocument {
+            total: 1,
+            statuses: TaskStatus::ALL.map(|status| (status, 3)).into(),
+            owners: [("ada".to_owned(), 1)].into(),
+            agents: [("coder".to_owned(), 1)].into(),
+            newest: vec![(&task()).into()],
+        });
+        check(&ExecutionsDocument {
+            task: task().id,
+            executions: vec![(&session()).into()],
         });
         check(&RunDocument {
             started: vec![StartedTask {

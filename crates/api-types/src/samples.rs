@@ -97,6 +97,7 @@ pub(crate) fn task() -> Task {
         not_before: None,
         archived_at: Some(AT),
         deleted_at: None,
+        purged_at: None,
         created_at: AT,
         updated_at: AT,
         version: 5,

@@ -82,6 +82,12 @@ pub struct TaskDocument {
     pub ended_at: Option<Timestamp>,
     /// When it left the ordinary lists.
     pub archived_at: Option<Timestamp>,
+    /// When it was deleted.
+    #[serde(default)]
+    pub deleted_at: Option<Timestamp>,
+    /// When everything was removed of it but its place among others.
+    #[serde(default)]
+    pub purged_at: Option<Timestamp>,
     /// Counts changes from 1.
     pub version: u64,
 }
@@ -195,6 +201,8 @@ impl From<&Task> for TaskDocument {
             updated_at: task.updated_at,
             ended_at: task.ended_at(),
             archived_at: task.archived_at,
+            deleted_at: task.deleted_at,
+            purged_at: task.purged_at,
             version: task.version,
         }
     }

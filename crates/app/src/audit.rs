@@ -39,8 +39,6 @@ pub struct Row {
     pub position: i64,
     /// The entry, or why it cannot be read.
     pub entry: Result<Entry, String>,
-    /// The hash in place of a content that retention has dropped.
-    pub dropped: Option<Hash>,
     /// What the row itself says was the stream's hash before it; only where the source shows a
     /// part of the log.
     pub previous: Option<Hash>,
@@ -53,15 +51,8 @@ impl Row {
         Self {
             position: i64::try_from(entry.position).unwrap_or(i64::MAX),
             entry: Ok(entry),
-            dropped: None,
             previous: None,
         }
-    }
-
-    /// The hash that stands for its content.
-    fn payload_hash(&self, entry: &Entry) -> Hash {
-        self.dropped
-            .unwrap_or_else(|| event::payload_hash(&entry.payload))
     }
 }
 
@@ -182,11 +173,11 @@ impl Report {
     }
 
     /// Notes an entry that is as it was written.
-    fn passed(&mut self, row: &Row, entry: &Entry, hash: Hash) {
+    fn passed(&mut self, entry: &Entry, hash: Hash) {
         self.entries += 1;
         self.last = entry.position;
         self.hash = hash;
-        if row.dropped.is_some() {
+        if entry.dropped.is_some() {
             self.dropped += 1;
         } else if !is_known(entry) {
             self.unknown += 1;
@@ -213,6 +204,9 @@ fn place(entry: &Entry) -> Option<Place> {
 /// Why the header and the row's columns do not say the same; nothing where they do.
 fn disagreement(entry: &Entry) -> Option<&'static str> {
     match place(entry) {
+        _ if entry.dropped.is_some() && !entry.payload.is_empty() => {
+            Some("it has a content and the hash of one that was dropped")
+        }
         None => Some("its header cannot be read"),
         Some(place) if place.stream != entry.stream => Some("its header names another stream"),
         Some(place) if place.seq != entry.seq => Some("its header names another sequence number"),
@@ -234,6 +228,7 @@ pub fn is_known(entry: &Entry) -> bool {
         Some(("session", _)) => reads::<SessionEvent>(&entry.payload),
         Some(("project", "registered")) => reads::<Project>(&entry.payload),
         Some(("audit", "key_rotated")) => reads::<event::KeyRotated>(&entry.payload),
+        Some(("daemon", "started")) => reads::<event::DaemonStarted>(&entry.payload),
         _ => false,
     }
 }

@@ -12,7 +12,7 @@ use domain::{
     project::Project,
     retry::Backoff,
     session::{Session, SessionCommand, StopReason},
-    task::{Continuation, Limits, Priority, Task, TaskKind, TaskMode, TaskState},
+    task::{Continuation, Limits, Paper, Priority, Task, TaskKind, TaskMode, TaskState},
     time::{Due, Timestamp},
     workspace::WorkspaceMode,
 };
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    event::{Actor, Door, KeyRotated},
+    event::{Actor, DaemonStarted, Door, KeyRotated},
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
@@ -171,6 +171,22 @@ impl Default for RecoveryPolicy {
     }
 }
 
+/// The key of a task that comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "rekey", rename_all = "snake_case")]
+pub enum Rekey {
+    /// The one that it had.
+    #[default]
+    Same,
+    /// None.
+    Without,
+    /// Another one.
+    To {
+        /// It.
+        key: String,
+    },
+}
+
 /// Something to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -266,6 +282,23 @@ pub enum Command {
         /// Which.
         tasks: Vec<TaskId>,
     },
+    /// Delete one task, which may be waiting; or say why not.
+    DeleteTask {
+        /// Which.
+        task: TaskId,
+    },
+    /// Bring back a deleted task.
+    UndeleteTask {
+        /// Which.
+        task: TaskId,
+        /// The key that it is to have.
+        key: Rekey,
+    },
+    /// Remove for good what deleted tasks hold.
+    PurgeTasks {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// Take tasks that have ended out of the ordinary lists, or put them back.
     ArchiveTasks {
         /// Which.
@@ -281,6 +314,18 @@ pub enum Command {
         checkpoint: CheckpointId,
         /// The SHA-256 of its manifest.
         manifest: String,
+        /// The manifest itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<String>,
+    },
+    /// Keep what a paper in a task's folder says now; nothing where that is kept already.
+    KeepPaper {
+        /// Which task.
+        task: TaskId,
+        /// Which paper.
+        paper: Paper,
+        /// All of it.
+        content: String,
     },
     /// Queue a task like another one, that goes on from a checkpoint of it.
     ForkTask {
@@ -293,10 +338,23 @@ pub enum Command {
         /// What it is told besides.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+        /// The agent that does it; the same as before where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentName>,
         /// Refuse where the task has not ended.
         only_ended: bool,
         /// The queue's limits.
         queue: QueueLimits,
+    },
+    /// Send a task that has not ended back to a checkpoint: whoever works on it is ended, and
+    /// another session goes on from there.
+    RewindTask {
+        /// Which.
+        task: TaskId,
+        /// What it goes on from.
+        continues: Continuation,
+        /// Where it edits then.
+        workspace: WorkspaceMode,
     },
     /// An outside agent joins an external task.
     Attach {
@@ -324,6 +382,9 @@ pub enum Command {
         agent: Option<AgentName>,
         /// Why it failed; completed where `None`.
         failure: Option<Failure>,
+        /// What came of it, in its holder's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
         /// What the checks said that were run before this.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gates: Vec<GateResult>,
@@ -336,6 +397,13 @@ pub enum Command {
         project: ProjectId,
         /// Which keys.
         rotated: KeyRotated,
+    },
+    /// A daemon has started; it stands in the log of each project in which it found anything.
+    RecordDaemonStart {
+        /// The project.
+        project: ProjectId,
+        /// What it found.
+        found: DaemonStarted,
     },
 }
 
@@ -459,17 +527,32 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             extend_seconds,
         } => verbs::extend_timeout(change, *task, *extend_seconds),
         Command::DeleteTasks { tasks } => verbs::delete_tasks(change, tasks),
+        Command::DeleteTask { task } => verbs::delete_task(change, *task),
+        Command::UndeleteTask { task, key } => verbs::undelete_task(change, *task, key),
+        Command::PurgeTasks { tasks } => verbs::purge_tasks(change, tasks),
         Command::ArchiveTasks { tasks, archived } => verbs::archive_tasks(change, tasks, *archived),
         Command::RecordCheckpoint {
             task,
             checkpoint,
             manifest,
-        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest),
+            content,
+        } => verbs::record_checkpoint(change, *task, *checkpoint, manifest, content.clone()),
+        Command::KeepPaper {
+            task,
+            paper,
+            content,
+        } => verbs::keep_paper(change, *task, *paper, content),
+        Command::RewindTask {
+            task,
+            continues,
+            workspace,
+        } => verbs::rewind_task(change, *task, continues, *workspace),
         Command::ForkTask {
             task,
             continues,
             workspace,
             hint,
+            agent,
             only_ended,
             queue,
         } => {
@@ -477,6 +560,7 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
                 continues,
                 workspace: *workspace,
                 hint: hint.as_deref(),
+                agent: agent.as_ref(),
                 only_ended: *only_ended,
             };
             verbs::fork_task(change, *task, &fork, queue)
@@ -490,16 +574,21 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         Command::RecordKeyRotation { project, rotated } => {
             verbs::record_key_rotation(change, *project, rotated)
         }
+        Command::RecordDaemonStart { project, found } => {
+            verbs::record_daemon_start(change, *project, found)
+        }
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {
             task,
             agent,
             failure,
+            summary,
             gates,
             recovery,
         } => {
             let end = verbs::ExternalEnd {
                 failure: failure.as_ref(),
+                summary: summary.as_deref(),
                 gates,
             };
             verbs::end_external(change, *task, agent.as_ref(), &end, recovery)

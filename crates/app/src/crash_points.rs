@@ -49,10 +49,32 @@ pub enum CrashPoint {
     CheckpointRecorded,
     /// Lists show it.
     CheckpointShown,
+    /// A task is to go back to one, and nobody who works on it has been told.
+    Rewound,
+    /// Nobody works on it any more, and its plan and decisions are not brought back.
+    RewoundAlone,
     /// A deleted one is in no list any more.
     CheckpointHidden,
     /// No reference keeps its objects any more.
     CheckpointDropped,
+    /// A task's log is what the store tells, its image not yet looked at.
+    LogRepaired,
+    /// A task's image shows what the store holds, its papers not yet looked at.
+    ImageRepaired,
+    /// An unreadable store has another name, and there is none.
+    StoreAside,
+    /// What folders tell is in a store, and the folders do not know.
+    StoreRebuilt,
+    /// The old file has a second name, and the new one is not in its place.
+    RestoreLinked,
+    /// The new file is in the place of the old one.
+    RestoreReplaced,
+    /// No branch holds the work of a task that is to be purged, and the store still has it.
+    Retired,
+    /// The store has nothing of it any more, its folder and checkpoints are there.
+    Purged,
+    /// No reference keeps its checkpoints.
+    PurgedCheckpoints,
 }
 
 impl CrashPoint {
@@ -77,14 +99,29 @@ impl CrashPoint {
     ];
 
     /// Those of checkpoints, which may come at any time.
-    pub const OF_CHECKPOINTS: [Self; 6] = [
+    pub const OF_CHECKPOINTS: [Self; 8] = [
         Self::CheckpointDrafted,
         Self::CheckpointKept,
         Self::CheckpointRecorded,
         Self::CheckpointShown,
         Self::CheckpointHidden,
         Self::CheckpointDropped,
+        Self::Rewound,
+        Self::RewoundAlone,
     ];
+
+    /// Those of repairing, rebuilding and restoring, in their order.
+    pub const OF_REPAIR: [Self; 6] = [
+        Self::LogRepaired,
+        Self::ImageRepaired,
+        Self::StoreAside,
+        Self::StoreRebuilt,
+        Self::RestoreLinked,
+        Self::RestoreReplaced,
+    ];
+
+    /// Those of purging, which may come at any time.
+    pub const OF_PURGING: [Self; 3] = [Self::Retired, Self::Purged, Self::PurgedCheckpoints];
 
     /// Its name.
     #[must_use]
@@ -110,8 +147,19 @@ impl CrashPoint {
             Self::CheckpointKept => "checkpoint-kept",
             Self::CheckpointRecorded => "checkpoint-recorded",
             Self::CheckpointShown => "checkpoint-shown",
+            Self::Rewound => "rewound",
+            Self::RewoundAlone => "rewound-alone",
             Self::CheckpointHidden => "checkpoint-hidden",
             Self::CheckpointDropped => "checkpoint-dropped",
+            Self::LogRepaired => "log-repaired",
+            Self::ImageRepaired => "image-repaired",
+            Self::StoreAside => "store-aside",
+            Self::StoreRebuilt => "store-rebuilt",
+            Self::RestoreLinked => "restore-linked",
+            Self::RestoreReplaced => "restore-replaced",
+            Self::Retired => "retired",
+            Self::Purged => "purged",
+            Self::PurgedCheckpoints => "purged-checkpoints",
         }
     }
 

@@ -18,7 +18,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::command::Meta;
+use crate::{command::Meta, restore::Told};
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
@@ -157,6 +157,23 @@ pub struct KeyRotated {
     pub public_key: String,
 }
 
+/// The content of `daemon.started`: what a daemon found of a project when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DaemonStarted {
+    /// Sessions whose runners live: they go on.
+    pub adopted: u32,
+    /// Sessions whose runners had written how they ended: that was applied.
+    pub settled: u32,
+    /// Sessions that were lost: their tasks are in the queue again.
+    pub requeued: u32,
+    /// Sessions that cannot be recovered yet.
+    pub stuck: u32,
+    /// Checkpoints that were cut off: finished, or removed.
+    pub checkpoints: u32,
+    /// Folders of tasks that were behind.
+    pub images: u32,
+}
+
 /// Everything about an event but its content. Its JSON is stored and hashed as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -203,8 +220,10 @@ pub struct Entry {
     pub seq: u64,
     /// The header's JSON, as hashed.
     pub header: Vec<u8>,
-    /// The content, as hashed.
+    /// The content, as hashed; empty where it was dropped.
     pub payload: Vec<u8>,
+    /// The hash in place of a content that was dropped.
+    pub dropped: Option<Hash>,
     /// The head of the stream's chain.
     pub stream_hash: Hash,
     /// The head of the log's chain.
@@ -247,17 +266,51 @@ pub fn compose(heads: &Heads, event: NewEvent, meta: &Meta, at: Timestamp) -> En
 /// The entry with these bytes that continues both chains.
 #[must_use]
 pub fn seal(heads: &Heads, stream: Stream, header: Vec<u8>, payload: Vec<u8>) -> Entry {
+    let hash = payload_hash(&payload);
+    let mut entry = at_the_end(heads, stream, &header, &hash);
+    (entry.header, entry.payload) = (header, payload);
+    entry
+}
+
+/// The same of an event that was written before, whose content may have been dropped since.
+#[must_use]
+pub fn seal_again(heads: &Heads, told: &Told) -> Entry {
+    Entry {
+        header: told.header.clone(),
+        payload: told.payload.clone(),
+        dropped: told.dropped,
+        ..at_the_end(heads, told.stream, &told.header, &told.payload_hash())
+    }
+}
+
+fn at_the_end(heads: &Heads, stream: Stream, header: &[u8], payload_hash: &Hash) -> Entry {
     let (position, seq) = (heads.position + 1, heads.seq + 1);
-    let stream_hash = stream_hash(&heads.stream, &header, &payload_hash(&payload));
-    let global_hash = global_hash(&heads.global, position, stream, seq, &stream_hash);
+    let stream_hash = stream_hash(&heads.stream, header, payload_hash);
     Entry {
         position,
         stream,
         seq,
-        header,
-        payload,
+        header: vec![],
+        payload: vec![],
+        dropped: None,
+        global_hash: global_hash(&heads.global, position, stream, seq, &stream_hash),
         stream_hash,
-        global_hash,
+    }
+}
+
+impl Entry {
+    /// The hash that stands for its content.
+    #[must_use]
+    pub fn payload_hash(&self) -> Hash {
+        self.dropped.unwrap_or_else(|| payload_hash(&self.payload))
+    }
+
+    /// Without its content, whose hash stands in its place.
+    #[must_use]
+    pub fn without_payload(mut self) -> Self {
+        self.dropped = Some(self.payload_hash());
+        self.payload.clear();
+        self
     }
 }
 

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
+    audit::{hex, unhex},
     error::Error,
     event::{Entry, Header, Stream, StreamKind},
     ports::{
-        journal::{Level, NewEntry},
+        journal::{Level, LogEntry, NewEntry},
         store::Reader,
     },
+    repair::Standing,
+    restore,
 };
 
 /// An event with its header and content to the byte as they are stored.
@@ -28,8 +31,11 @@ pub struct EventRecord {
     pub seq: u64,
     /// The header's JSON.
     pub header: String,
-    /// The content.
+    /// The content; empty where it was dropped.
     pub payload: String,
+    /// The hash in place of a content that was dropped, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
 }
 
 /// What the log keeps of an event: all that is needed to store it again.
@@ -42,6 +48,8 @@ struct Data<'a> {
     kind: &'a str,
     header: &'a RawValue,
     payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<&'a str>,
 }
 
 /// At most `limit` events of a task and of its sessions behind a position, in the order of their
@@ -69,6 +77,17 @@ pub(crate) fn events_of(
     entries.into_iter().map(record).collect()
 }
 
+/// At most `limit` events of a stream behind a position.
+pub(crate) fn events_of_stream(
+    reader: &dyn Reader,
+    stream: Stream,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<EventRecord>, Error> {
+    let entries = reader.events(Some(stream), after, limit)?;
+    entries.into_iter().map(record).collect()
+}
+
 fn record(entry: Entry) -> Result<EventRecord, Error> {
     let position = entry.position;
     let text = |bytes: Vec<u8>| {
@@ -82,6 +101,7 @@ fn record(entry: Entry) -> Result<EventRecord, Error> {
         seq: entry.seq,
         header: text(entry.header)?,
         payload: text(entry.payload)?,
+        dropped: entry.dropped.map(|hash| hex(&hash)),
     })
 }
 
@@ -100,6 +120,7 @@ pub fn entry(event: &EventRecord) -> Result<NewEntry, Error> {
         kind: &header.kind,
         header: &one_line(&event.header).map_err(|error| corrupt("header", &error))?,
         payload: &one_line(&event.payload).map_err(|error| corrupt("content", &error))?,
+        dropped: event.dropped.as_deref(),
     };
     let data = to_raw_value(&data).map_err(|error| corrupt("content", &error))?;
     Ok(NewEntry {
@@ -109,6 +130,49 @@ pub fn entry(event: &EventRecord) -> Result<NewEntry, Error> {
         data: Some(data),
         position: Some(event.position),
     })
+}
+
+/// The event that an entry of a log tells of; `None` where it tells of none.
+#[must_use]
+pub fn standing(entry: &LogEntry) -> Option<Standing> {
+    let data: Told<'_> = serde_json::from_str(entry.data.as_deref()?.get()).ok()?;
+    Some(Standing {
+        entry: entry.seq,
+        position: data.position,
+        told: restore::Told {
+            stream: data.stream,
+            seq: data.seq,
+            header: stored(data.header)?,
+            payload: stored(data.payload)?,
+            dropped: match data.dropped {
+                Some(digits) => Some(unhex(&digits).ok()?),
+                None => None,
+            },
+        },
+    })
+}
+
+/// What a log keeps of an event, as it is read.
+#[derive(Deserialize)]
+struct Told<'a> {
+    position: u64,
+    stream: Stream,
+    seq: u64,
+    #[serde(borrow)]
+    header: &'a RawValue,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    #[serde(default)]
+    dropped: Option<String>,
+}
+
+/// The stored bytes of what [`one_line`] wrote.
+fn stored(raw: &RawValue) -> Option<Vec<u8>> {
+    if raw.get().starts_with('"') {
+        let text: String = serde_json::from_str(raw.get()).ok()?;
+        return Some(text.into_bytes());
+    }
+    Some(raw.get().as_bytes().to_vec())
 }
 
 /// Stored JSON as it is. What is no JSON any more, or more than one line, is kept as a string.
@@ -144,6 +208,10 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
             Level::Info,
             format!("created for {}: {}", task.spec.agent, task.spec.name),
         ),
+        TaskEvent::Restated { .. } => (
+            Level::Warn,
+            "known again from its state.json, events of it are lost".to_owned(),
+        ),
         TaskEvent::Claimed { session, .. } => {
             (Level::Info, format!("claimed by session {session}"))
         }
@@ -170,7 +238,19 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
         TaskEvent::Checkpointed { checkpoint, .. } => {
             (Level::Info, format!("kept as checkpoint {checkpoint}"))
         }
+        TaskEvent::Rewound { continues, .. } => {
+            let id = continues.checkpoint.map(|id| format!(" checkpoint {id}"));
+            (
+                Level::Warn,
+                format!("goes back to{}", id.unwrap_or_default()),
+            )
+        }
+        TaskEvent::PaperKept { paper, .. } => {
+            (Level::Info, format!("{}.md was written", paper.as_str()))
+        }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
+        TaskEvent::Undeleted { .. } => (Level::Info, "brought back".to_owned()),
+        TaskEvent::Purged { .. } => (Level::Info, "purged".to_owned()),
     }
 }
 
@@ -195,5 +275,6 @@ fn of_session(event: &SessionEvent) -> (Level, String) {
             }
         },
         SessionEvent::Orphaned { why } => (Level::Warn, format!("was lost: {why}")),
+        SessionEvent::Purged { .. } => (Level::Info, "was purged".to_owned()),
     }
 }

@@ -42,6 +42,9 @@ pub struct TaskLine {
     pub agent: AgentName,
     /// Where it stands.
     pub status: TaskStatus,
+    /// Whether it was deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// The first 200 characters of the prompt.
     pub prompt: String,
     /// Since when somebody works on it.
@@ -117,6 +120,7 @@ impl From<&TaskView> for TaskLine {
             key: task.spec.key.clone(),
             agent: task.spec.agent.clone(),
             status: task.status(),
+            deleted: task.deleted_at.is_some(),
             prompt: task.spec.prompt.chars().take(PROMPT_CHARS).collect(),
             since: match &task.state {
                 TaskState::Running { since, .. } => Some(*since),

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod folders;
 pub mod gates;
 pub mod journal;
+pub mod layers;
 pub mod processes;
 pub mod runners;
 pub mod store;

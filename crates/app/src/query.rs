@@ -12,13 +12,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    event::{Stream, StreamKind},
     history::{self, EventRecord},
     overview::{Overview, TaskLine},
+    papers::{self, Papers},
     ports::store::{Effect, Reader},
 };
 
+/// Deleted tasks that are read at once.
+const DELETED_AT_ONCE: usize = 1_000;
+
 /// How many tasks of each status there are.
 pub type Counts = BTreeMap<TaskStatus, u64>;
+
+/// What of deleted tasks. Purged ones are in no list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deleted {
+    /// None of them.
+    #[default]
+    Without,
+    /// They too, archived or not.
+    With,
+    /// Nothing else.
+    Only,
+}
 
 /// Which tasks, and in which order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,6 +47,9 @@ pub struct TaskFilter {
     pub statuses: Vec<TaskStatus>,
     /// Archived ones only (`true`), or only those that are not (`false`).
     pub archived: bool,
+    /// What of deleted ones.
+    #[serde(default)]
+    pub deleted: Deleted,
     /// Newest first rather than oldest first.
     pub newest_first: bool,
     /// Those behind this id only, in the order asked for.
@@ -52,6 +73,9 @@ pub enum Query {
         project: ProjectId,
         /// What was typed: a whole id, the end of one, or a key.
         name: String,
+        /// Whether it may be a deleted one where no other is meant.
+        #[serde(default)]
+        deleted: bool,
     },
     /// A page of tasks.
     Tasks {
@@ -114,6 +138,20 @@ pub enum Query {
         after: u64,
         /// At most how many.
         limit: usize,
+    },
+    /// What happened to a project itself, in the order of the log.
+    ProjectEvents {
+        /// Which project.
+        project: ProjectId,
+        /// Behind this position only.
+        after: u64,
+        /// At most how many.
+        limit: usize,
+    },
+    /// What the papers of tasks said when they were last kept.
+    Papers {
+        /// Which tasks.
+        tasks: Vec<TaskId>,
     },
     /// Effects that are still owed, in the order of their tasks.
     Effects {
@@ -239,10 +277,15 @@ pub enum View {
         /// Oldest first.
         sessions: Vec<Session>,
     },
-    /// To [`Query::TaskEvents`].
+    /// To [`Query::TaskEvents`] and [`Query::ProjectEvents`].
     TaskEvents {
         /// Oldest first.
         events: Vec<EventRecord>,
+    },
+    /// To [`Query::Papers`].
+    Papers {
+        /// In the order asked for.
+        papers: Vec<Papers>,
     },
     /// To [`Query::Effects`].
     Effects {
@@ -272,8 +315,15 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         Query::Projects => Ok(View::Projects {
             projects: reader.projects()?,
         }),
-        Query::Resolve { project, name } => Ok(View::Resolved {
-            id: resolve(reader, *project, name)?,
+        Query::Resolve {
+            project,
+            name,
+            deleted,
+        } => Ok(View::Resolved {
+            id: match resolve(reader, *project, name) {
+                Err(Error::NotFound { .. }) if *deleted => resolve_deleted(reader, *project, name)?,
+                other => other?,
+            },
         }),
         Query::Tasks { filter, limit } => Ok(View::Tasks {
             tasks: reader.tasks(filter, *limit)?,
@@ -314,6 +364,25 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         Query::TaskEvents { task, after, limit } => Ok(View::TaskEvents {
             events: history::events_of(reader, *task, *after, *limit)?,
         }),
+        Query::ProjectEvents {
+            project,
+            after,
+            limit,
+        } => {
+            let stream = Stream {
+                kind: StreamKind::Project,
+                id: project.number(),
+            };
+            Ok(View::TaskEvents {
+                events: history::events_of_stream(reader, stream, *after, *limit)?,
+            })
+        }
+        Query::Papers { tasks } => Ok(View::Papers {
+            papers: tasks
+                .iter()
+                .map(|task| papers::kept(reader, *task))
+                .collect::<Result<_, _>>()?,
+        }),
         Query::Effects { after, limit } => Ok(View::Effects {
             effects: reader.effects(*after, *limit)?,
         }),
@@ -327,7 +396,7 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
     }
 }
 
-/// The task that a person means: by whole id, by the end of one, or by key.
+/// The task, not deleted, that a person means: by whole id, by the end of one, or by key.
 pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<TaskId, Error> {
     let missing = || Error::not_found("Task", name);
     let reference = name
@@ -335,16 +404,17 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
         .map_err(|error| Error::invalid("task id", error.to_string()))?;
     match reference {
         TaskRef::Id(id) => {
-            if let Some(task) = reader.task(id)?.filter(|task| task.project == project) {
+            let is_meant = |task: &Task| task.project == project && task.deleted_at.is_none();
+            if let Some(task) = reader.task(id)?.filter(is_meant) {
                 return Ok(task.id);
             }
             let alias = reader.task_of_key(project, &imported_key(id))?;
             alias.map(|task| task.id).ok_or_else(missing)
         }
-        TaskRef::Key(key) => reader
-            .task_of_key(project, &key)?
-            .map(|task| task.id)
-            .ok_or_else(missing),
+        TaskRef::Key(key) => {
+            let named = reader.task_of_key(project, &key)?.ok_or_else(missing)?;
+            newest_attempt(reader, &named)
+        }
         TaskRef::Suffix(suffix) => {
             let found = reader.tasks_of_suffix(project, &suffix, 3)?;
             match found.as_slice() {
@@ -356,6 +426,62 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
                 }),
             }
         }
+    }
+}
+
+/// A key is a name for the work: after a retry it means the newest attempt that is not deleted.
+fn newest_attempt(reader: &dyn Reader, named: &Task) -> Result<TaskId, Error> {
+    if named.chain.retried_by.is_none() {
+        return Ok(named.id);
+    }
+    let chain = reader.chain(named.chain.root)?;
+    let newest = chain.iter().rev().find(|task| task.deleted_at.is_none());
+    Ok(newest.unwrap_or(named).id)
+}
+
+/// The deleted task that a person means; a purged one by its whole id only.
+fn resolve_deleted(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<TaskId, Error> {
+    let reference = name
+        .parse::<TaskRef>()
+        .map_err(|error| Error::invalid("task id", error.to_string()))?;
+    let is_meant = |task: &Task| match &reference {
+        TaskRef::Id(id) => task.id == *id,
+        TaskRef::Key(key) => task.spec.key.as_ref() == Some(key),
+        TaskRef::Suffix(suffix) => task.id.number().to_string().ends_with(suffix.as_str()),
+    };
+    if let TaskRef::Id(id) = &reference
+        && let Some(task) = reader.task(*id)?.filter(|task| task.project == project)
+    {
+        return Ok(task.id);
+    }
+    let mut filter = TaskFilter {
+        project: Some(project),
+        deleted: Deleted::Only,
+        newest_first: true,
+        ..TaskFilter::default()
+    };
+    let mut found = Vec::new();
+    loop {
+        let tasks = reader.tasks(&filter, DELETED_AT_ONCE)?;
+        filter.after = tasks.last().map(|task| task.id);
+        let is_last = tasks.len() < DELETED_AT_ONCE;
+        found.extend(
+            tasks
+                .iter()
+                .filter(|task| is_meant(task))
+                .map(|task| task.id),
+        );
+        if is_last {
+            break;
+        }
+    }
+    match found.as_slice() {
+        [] => Err(Error::not_found("Task", name)),
+        [id] => Ok(*id),
+        several => Err(Error::Ambiguous {
+            name: name.to_owned(),
+            candidates: several.iter().take(3).map(ToString::to_string).collect(),
+        }),
     }
 }
 

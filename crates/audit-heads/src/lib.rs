@@ -168,6 +168,23 @@ impl Heads {
         Ok(Some(Written { head, second }))
     }
 
+    /// Gives the first place another name, by adding `suffix`, so that the next head begins it
+    /// anew under the same key. `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be renamed.
+    pub fn set_aside(&self, suffix: &str) -> Result<Option<PathBuf>, HeadsError> {
+        let _lock = files::lock(&self.first, true)?;
+        let mut name = self.first.as_os_str().to_owned();
+        name.push(format!(".{suffix}"));
+        let aside = PathBuf::from(name);
+        match std::fs::rename(&self.first, &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(HeadsError::io("rename", &self.first)(error)),
+        }
+    }
+
     /// Makes another key, introduced by the present one, and uses it from now on.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod decision;
 mod deps;
 mod diff;
 mod doctor;
+mod export;
 mod history;
 mod import;
 mod index;
@@ -21,10 +22,13 @@ mod logs;
 mod man;
 mod merge;
 mod note;
+mod other_names;
+mod repair;
 mod retry;
 mod run;
 mod runner;
 mod self_test;
+mod session;
 mod show;
 mod start;
 mod status;
@@ -132,15 +136,20 @@ enum Verb {
     Merge(merge::Args),
     /// Keep what a task has reached, look at it, and go back to it
     Checkpoint(checkpoint::Args),
+    /// Go on with what an agent's session has left
+    Session(session::Args),
     /// Delete tasks that have ended
+    /// Delete tasks that have ended, so that they can be brought back
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
     Archive(archive::Args),
-    /// Take over the tasks of a .gemini/agents or .orchestra folder
+    /// Write everything that the store holds into one archive
+    Export(export::Args),
+    /// Take in an archive, or the tasks of a .gemini/agents or .orchestra folder
     Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
-    /// Speak for an agent outside that holds an external task
+    /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
@@ -152,6 +161,8 @@ enum Verb {
     Audit(audit::Args),
     /// Copy the store, or look whether its file is whole
     Store(store::Args),
+    /// Make folders of tasks again from the store, or a lost store from the folders
+    Repair(repair::Args),
     /// Check that everything needed is there, and say what a task would get
     Doctor(doctor::Args),
     /// Run one task from queue to finish in a place of its own, in seconds
@@ -162,6 +173,8 @@ enum Verb {
     Man(man::Args),
     #[command(hide = true)]
     Runner(runner::Args),
+    #[command(flatten)]
+    Other(other_names::Verb),
 }
 
 impl Verb {
@@ -175,12 +188,16 @@ impl Verb {
                 | Self::Run(_)
                 | Self::Cancel(_)
                 | Self::Retry(_)
+                | Self::Session(_)
                 | Self::Timeout(_)
                 | Self::Merge(_)
                 | Self::Clean(_)
                 | Self::Archive(_)
                 | Self::Import(_)
+                | Self::Export(_)
+                | Self::Repair(_)
                 | Self::Task(_)
+                | Self::Other(_)
         )
     }
 }
@@ -189,7 +206,9 @@ impl Verb {
 pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
     let wants_json = wants_json(&arguments);
     let manners = crate::layout::manners(&arguments);
-    let cli = match parse(start::keep_dashed_prompts(arguments)) {
+    let cli = match parse(start::keep_dashed_prompts(other_names::spell_out(
+        arguments,
+    ))) {
         Ok(cli) => cli,
         Err(error) => return manners.misread(&error, usage(&error, wants_json)),
     };
@@ -297,6 +316,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Wait(args) => args.run(context),
         Verb::Attach(args) => args.run(context),
         Verb::Logs(args) => args.run(context),
+        Verb::Session(args) => args.run(context),
         Verb::History(args) => args.run(context),
         Verb::Note(args) => args.run(context),
         Verb::Decision(args) => args.run(context),
@@ -308,6 +328,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Checkpoint(args) => args.run(context),
         Verb::Clean(args) => args.run(context),
         Verb::Archive(args) => args.run(context),
+        Verb::Export(args) => args.run(context),
         Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
         Verb::Task(args) => args.run(context),
@@ -316,10 +337,34 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Index(args) => args.run(context),
         Verb::Audit(args) => args.run(context),
         Verb::Store(args) => args.run(context),
+        Verb::Repair(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),
         Verb::Runner(args) => args.run(context),
+        Verb::Other(verb) => {
+            let words = verb.words(context)?;
+            context
+                .out
+                .debug(format_args!("crewboss {}", words.join(" ")));
+            dispatch(again(&words)?, context)
+        }
         Verb::SelfTest(_) | Verb::Completions(_) | Verb::Man(_) => {
             unreachable!("carried out without a project")
+        }
+    }
+}
+
+/// The verb of a command line that another name stands for.
+fn again(words: &[String]) -> Result<Verb, Fail> {
+    let words = std::iter::once("crewboss").chain(words.iter().map(String::as_str));
+    match Cli::try_parse_from(words) {
+        Ok(Cli {
+            verb: Some(verb), ..
+        }) => Ok(verb),
+        Ok(_) => Err(Fail::usage("there is nothing to do")),
+        Err(error) => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(Fail::usage(first.strip_prefix("error: ").unwrap_or(first)))
         }
     }
 }
@@ -363,7 +408,8 @@ const OTHER_WORDS: &[(&[&str], &str)] = &[
         "start AGENT PROMPT",
     ),
     (&["stop", "kill", "abort", "end"], "cancel ID"),
-    (&["rm", "remove", "delete", "prune"], "clean"),
+    (&["rm", "remove", "delete"], "task delete ID"),
+    (&["prune"], "clean"),
     (&["log", "output", "tail"], "logs ID"),
     (&["info", "inspect", "describe"], "show ID"),
     (&["serve", "server"], "daemon"),

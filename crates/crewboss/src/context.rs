@@ -188,7 +188,8 @@ impl Context {
     }
 }
 
-fn is_executable(file: &Path) -> bool {
+/// Whether a file may be executed by somebody.
+pub(crate) fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     file.metadata()
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)

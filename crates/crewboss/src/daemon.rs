@@ -2,6 +2,7 @@
 //! Agents do not need it: they belong to their runners and outlive it.
 
 mod bell;
+mod drain;
 mod images;
 mod lock;
 mod memory;
@@ -9,9 +10,11 @@ mod pauses;
 mod scheduler;
 mod server;
 pub(crate) mod socket;
+mod takeover;
 pub(crate) mod wire;
 
 pub(crate) use bell::Bell;
+pub(crate) use drain::{Last, Told, drain};
 pub(crate) use images::{Images, Tools};
 pub(crate) use lock::{DaemonLock, LockError};
 pub(crate) use pauses::Pauses;

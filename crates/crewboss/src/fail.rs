@@ -119,6 +119,11 @@ impl Fail {
         self
     }
 
+    /// Whether a name or a key is another's.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.code == ProblemCode::Exists
+    }
+
     /// The same with another code of the table, and its exit code.
     pub(crate) fn code(mut self, code: ProblemCode) -> Self {
         self.code = code;
@@ -197,6 +202,10 @@ impl From<app::error::Error> for Fail {
                 fail.hint("`crewboss status` lists the tasks of this project")
             }
             E::Ambiguous { .. } => fail.hint("give more digits of the id"),
+            E::Exists { what, name } if what.ends_with("key") => fail.hint(format!(
+                "`crewboss show {name}` shows it, and `crewboss retry {name}` tries it again if it \
+                 failed"
+            )),
             E::Rejected(refused) if refused.command == "start" && refused.state == "failed" => fail
                 .hint(format!(
                     "`crewboss retry {} --run` does that",

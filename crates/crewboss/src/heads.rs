@@ -10,7 +10,7 @@ use app::{
     ports::{clock::Clock, store::Store},
     query::{Query, View},
 };
-use audit_heads::{Heads, HeadsError, SignedHead, Written};
+use audit_heads::{Heads, HeadsError, SignedHead, Written, gather};
 use store_sqlite::SqliteLog;
 
 use crate::{
@@ -146,6 +146,47 @@ pub(crate) fn after_command(context: &Context) {
             .out
             .warn(format_args!("the log's head was not signed: {why}"));
     }
+}
+
+/// The heads of this store whose signatures hold.
+pub(crate) fn trusted(context: &Context) -> Result<Vec<Head>, Fail> {
+    let heads = of(context.config()?, &context.places)?;
+    let anchor = heads.current_key()?;
+    Ok(gather(&heads.files(), anchor.as_deref())?.heads)
+}
+
+/// Heads that were signed for another log than the one that is there now would be taken for proof
+/// that it was rewritten, which is known: their file is kept under another name.
+pub(crate) fn set_aside_those_of_another_log(context: &Context, epoch: u64) -> Result<(), Fail> {
+    let heads = of(context.config()?, &context.places)?;
+    let log = SqliteLog::open(&context.places.store_file())?;
+    let holds = |head: &Head| {
+        let there = log.at(head.position)?;
+        Ok::<_, Fail>(there.is_some_and(|there| there.global_hash == head.global_hash))
+    };
+    let mut is_other = false;
+    for head in trusted(context)? {
+        is_other |= !holds(&head)?;
+    }
+    if !is_other {
+        return Ok(());
+    }
+    let anchor = heads.current_key()?;
+    if let Some(aside) = heads.set_aside(&format!("before-epoch-{epoch}"))? {
+        context.out.warn(format_args!(
+            "signed heads speak of events that are not in this store: they are kept in {}",
+            aside.display()
+        ));
+    }
+    if let Some(second) = heads.second()
+        && !gather(&[second], anchor.as_deref())?.heads.is_empty()
+    {
+        context.out.warn(format_args!(
+            "so does the second place, {}: move it aside, or `audit verify` goes on saying so",
+            second.display()
+        ));
+    }
+    Ok(())
 }
 
 pub(crate) fn report_second(second: &Result<(), HeadsError>, out: &Output) {

@@ -9,11 +9,13 @@ use app::{
     ports::{
         folders::{FolderError, Folders},
         journal::{Journal, Projected},
+        layers::Layers,
         store::Store,
     },
+    purge::PurgeError,
     query::{Query, View},
 };
-use domain::id::TaskId;
+use domain::id::{ProjectId, TaskId};
 
 use crate::fail::{Exit, Fail};
 
@@ -30,6 +32,8 @@ pub(crate) enum Behind {
     Store(#[from] Error),
     #[error("the folder cannot be written")]
     Folder(#[from] FolderError),
+    #[error("what is left of the task cannot be kept")]
+    Rest(#[from] PurgeError),
     #[error("its log is changed by another program over and over")]
     Restless,
 }
@@ -53,9 +57,9 @@ impl From<Behind> for Fail {
     }
 }
 
-/// Takes back what was written into the folder of a task that was deleted meanwhile: whoever deleted
-/// it may have removed the folder before.
-pub(crate) fn take_back_if_deleted(
+/// Takes back what was written into the folder of a task that was purged meanwhile: whoever purged it
+/// may have removed the folder before.
+pub(crate) fn take_back_if_purged(
     store: &dyn Store,
     folders: &dyn Folders,
     root: &Path,
@@ -64,7 +68,7 @@ pub(crate) fn take_back_if_deleted(
     let View::Tasks { tasks } = store.read(&Query::TasksOf { ids: vec![task] })? else {
         return Ok(());
     };
-    if tasks.iter().any(|task| task.deleted_at.is_some()) {
+    if tasks.iter().any(|task| task.purged_at.is_some()) {
         folders.remove_task(root, task)?;
     }
     Ok(())
@@ -125,5 +129,33 @@ pub(crate) fn events(
         _ => Err(Error::unavailable(
             "the store gave another answer than was asked for (task events)",
         )),
+    }
+}
+
+/// Writes those events of a project into its `project.jsonl` that no task's folder holds.
+pub(crate) fn bring_up_project(
+    store: &dyn Store,
+    layers: &dyn Layers,
+    root: &Path,
+    project: ProjectId,
+) -> Result<(), Behind> {
+    let mut after = 0;
+    loop {
+        let query = Query::ProjectEvents {
+            project,
+            after,
+            limit: PAGE,
+        };
+        let View::TaskEvents { events } = store.read(&query)? else {
+            return Err(
+                Error::unavailable("project events were answered by something else").into(),
+            );
+        };
+        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
+        layers.add_to_project(root, &entries)?;
+        match events.last() {
+            Some(last) if events.len() == PAGE => after = last.position,
+            _ => return Ok(()),
+        }
     }
 }

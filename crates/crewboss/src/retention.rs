@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use app::{
     error::Error,
     ports::store::Store,
-    query::{Query, TaskFilter, View},
+    query::{Deleted, Query, TaskFilter, View},
 };
 use domain::{
     id::{ProjectId, TaskId},
@@ -25,6 +25,11 @@ const PAGE: usize = 1_000;
 pub(crate) fn age_days(task: &Task, now: Timestamp) -> i64 {
     let ended = task.ended_at().unwrap_or(task.updated_at);
     (now.as_millis() - ended.as_millis()) / DAY_MILLIS
+}
+
+/// The time so many days before another.
+pub(crate) fn days_before(now: Timestamp, days: u32) -> Timestamp {
+    Timestamp::from_millis(now.as_millis().saturating_sub(i64::from(days) * DAY_MILLIS))
 }
 
 /// Old enough, and nothing open still hangs on it: its chain has ended, and nobody waits for it.
@@ -69,13 +74,42 @@ pub(crate) fn all_tasks(
     statuses: &[TaskStatus],
     archived: bool,
 ) -> Result<Vec<Task>, Error> {
-    let mut filter = TaskFilter {
+    walk(
+        store,
+        TaskFilter {
+            project: Some(project),
+            statuses: statuses.to_vec(),
+            archived,
+            ..TaskFilter::default()
+        },
+    )
+}
+
+/// Every task of these statuses that is listed, archived ones too where that is wanted, and of
+/// deleted ones what is wanted.
+pub(crate) fn every_task(
+    store: &dyn Store,
+    project: ProjectId,
+    statuses: &[TaskStatus],
+    archived: bool,
+    deleted: Deleted,
+) -> Result<Vec<Task>, Error> {
+    let filter = |archived, deleted| TaskFilter {
         project: Some(project),
         statuses: statuses.to_vec(),
         archived,
-        newest_first: false,
-        after: None,
+        deleted,
+        ..TaskFilter::default()
     };
+    let mut tasks = walk(store, filter(false, deleted))?;
+    if archived && deleted != Deleted::Only {
+        tasks.extend(walk(store, filter(true, Deleted::Without))?);
+    }
+    Ok(tasks)
+}
+
+/// Every task of a filter, in its order.
+fn walk(store: &dyn Store, mut filter: TaskFilter) -> Result<Vec<Task>, Error> {
     let mut all = Vec::new();
     loop {
         let query = Query::Tasks {

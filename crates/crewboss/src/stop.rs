@@ -42,7 +42,9 @@ pub(crate) fn stop(context: &Context, id: TaskId, reason: StopReason) -> Result<
     if before.task.status().is_terminal() {
         let status = before.task.status().as_str();
         let message = match reason {
-            StopReason::Cancel => format!("Task {id} is already {status} and cannot be cancelled."),
+            StopReason::Cancel | StopReason::Rewind => {
+                format!("Task {id} is already {status} and cannot be cancelled.")
+            }
             StopReason::ManualTimeout => {
                 format!("Task {id} is not running (current status: {status}).")
             }
@@ -93,7 +95,7 @@ fn process(session: &Session) -> Option<&ProcessIdentity> {
 
 /// Tells the runner at once, and waits for its end: it ends the agent, keeps the work, and tells
 /// the store. A runner that is gone is replaced by recovery.
-fn wait_until_gone(context: &Context, session: Session) -> Result<Session, Fail> {
+pub(crate) fn wait_until_gone(context: &Context, session: Session) -> Result<Session, Fail> {
     let processes = context.processes()?;
     let clock = context.clock()?;
     let run = &context.config()?.settings.run;

@@ -16,6 +16,7 @@ use app::{
         checkpoints::Checkpoints,
         folders::{Folders, LogLimits},
         journal::JournalLimits,
+        layers::Layers,
         processes::Processes,
         runners::Runners,
         workspaces::Workspaces,
@@ -26,7 +27,7 @@ use app::{
 use domain::plan::Policy;
 use runner::{Deps, Interrupt, RunnerConfig, RunnerSockets, Timings};
 use sandbox_host::{HostOptions, HostProcesses};
-use task_folder::{CheckpointFolders, ProjectFolders, ProjectJournal};
+use task_folder::{CheckpointFolders, ProjectFolders, ProjectJournal, ProjectLayers};
 use workspace_git::GitWorkspaces;
 
 use crate::{
@@ -74,6 +75,11 @@ pub(crate) fn processes(program: &Path, places: &Places) -> Result<Arc<dyn Proce
 
 pub(crate) fn folders() -> Arc<dyn Folders> {
     Arc::new(ProjectFolders::new())
+}
+
+/// What holds the folders of tasks against themselves.
+pub(crate) fn layers() -> Arc<dyn Layers> {
+    Arc::new(ProjectLayers)
 }
 
 /// What writes and reads the logs and decisions of tasks.
@@ -245,7 +251,7 @@ pub(crate) fn runner_config(
             transcript_bytes: limits.transcript_bytes_max,
         },
         line_bytes_max: usize::try_from(limits.line_bytes_max).unwrap_or(usize::MAX),
-        checkpoint_every: config.settings.checkpoint.every(),
+        checkpoints: config.settings.checkpoint.times(),
         retention: config.settings.checkpoint.retention(),
         ..RunnerConfig::new(root, places.run_directory())
     }

@@ -40,6 +40,8 @@ pub enum Stop {
     },
     /// An operator declared the task timed out.
     ManualTimeout,
+    /// The task goes on from a checkpoint, in another session.
+    Rewind,
 }
 
 /// What a driver that speaks its agent's protocol concluded.
@@ -90,6 +92,8 @@ pub enum Verdict {
         /// The time that a `.timeout` file names, as written there.
         at: Option<String>,
     },
+    /// It was ended for another session of the same task.
+    Stopped,
 }
 
 impl Evidence {
@@ -168,6 +172,7 @@ impl Stop {
                 timed_out(format!("Task timed out after {seconds} seconds"), None)
             }
             Self::ManualTimeout => timed_out("Manually timed out", None),
+            Self::Rewind => Verdict::Stopped,
         }
     }
 }
@@ -341,6 +346,7 @@ mod tests {
         match verdict {
             Verdict::Completed => "completed".to_owned(),
             Verdict::Cancelled => "cancelled".to_owned(),
+            Verdict::Stopped => "stopped".to_owned(),
             Verdict::Failed(failure) => format!("{}: {}", failure.reason, failure.message),
             Verdict::TimedOut { failure, at } => {
                 let at = at.as_ref().map_or(String::new(), |at| format!(" @{at}"));

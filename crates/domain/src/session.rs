@@ -65,3 +65,24 @@ pub struct Session {
     /// Counts changes from 1.
     pub version: u64,
 }
+
+impl Session {
+    /// The same without anything that an agent or a gate said: where it was, how it ended and which
+    /// commit holds its work are left.
+    #[must_use]
+    pub fn emptied(self) -> Self {
+        let outcome = self.outcome.map(|outcome| Outcome {
+            usage: outcome.usage,
+            commit: outcome.commit,
+            branch: outcome.branch,
+            salvage: outcome.salvage,
+            exit: outcome.exit,
+            ..Outcome::bare(outcome.result.emptied(), outcome.ended_at)
+        });
+        Self {
+            gates: vec![],
+            outcome,
+            ..self
+        }
+    }
+}

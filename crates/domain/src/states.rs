@@ -14,8 +14,8 @@ use crate::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
     task::{
-        Chain, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState,
-        TaskStatus,
+        Chain, Continuation, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode,
+        TaskSpec, TaskState, TaskStatus,
     },
     time::{BootId, Moment, Timestamp},
     workspace::{WorkspaceMode, WorkspaceRecord},
@@ -156,7 +156,9 @@ fn cell<E>(decided: Result<Vec<E>, Rejected>, after: impl FnOnce(Vec<E>) -> Stri
 }
 
 fn place(task: &Task) -> &'static str {
-    if task.deleted_at.is_some() {
+    if task.purged_at.is_some() {
+        "purged"
+    } else if task.deleted_at.is_some() {
         "deleted"
     } else {
         task.status().as_str()
@@ -251,6 +253,7 @@ fn task_in(state: TaskState) -> Task {
         not_before: None,
         archived_at: None,
         deleted_at: None,
+        purged_at: None,
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         version: 1,
@@ -292,6 +295,10 @@ fn task_rows() -> Vec<TaskRow> {
         deleted_at: Some(at),
         ..completed()
     };
+    let purged = Task {
+        purged_at: Some(at),
+        ..deleted.clone()
+    };
     vec![
         ("pending", pending()),
         ("running", running(vec![session_id(1)])),
@@ -303,6 +310,7 @@ fn task_rows() -> Vec<TaskRow> {
         ("cancelled", task_in(TaskState::Cancelled { at })),
         ("archived", archived),
         ("deleted", deleted),
+        ("purged", purged),
         ("external, pending", outside(pending(), TaskMode::Exclusive)),
         (
             "external, held",
@@ -392,9 +400,32 @@ fn task_commands() -> Vec<(&'static str, TaskCommand)> {
             TaskCommand::Checkpoint {
                 checkpoint: "ckp_1".parse().expect("an id"),
                 manifest: String::new(),
+                content: None,
+            },
+        ),
+        (
+            "keep a paper",
+            TaskCommand::KeepPaper {
+                paper: Paper::Plan,
+                base: 0,
+                text: String::new(),
+            },
+        ),
+        (
+            "rewind",
+            TaskCommand::Rewind {
+                continues: Continuation {
+                    session: session_id(1),
+                    commit: None,
+                    checkpoint: Some("ckp_1".parse().expect("an id")),
+                    rewound: None,
+                },
+                workspace: WorkspaceMode::Worktree,
             },
         ),
         ("delete", TaskCommand::Delete),
+        ("undelete", TaskCommand::Undelete { key: None }),
+        ("purge", TaskCommand::Purge),
     ]
 }
 

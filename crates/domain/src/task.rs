@@ -8,7 +8,7 @@ mod state;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    change::{TaskCommand, TaskEvent},
+    change::{Paper, TaskCommand, TaskEvent, epoch_of},
     spec::{Continuation, InvalidPriority, Limits, Priority, TaskKind, TaskMode, TaskSpec},
     state::{Chain, TaskState, TaskStatus},
 };
@@ -44,6 +44,9 @@ pub struct Task {
     pub archived_at: Option<Timestamp>,
     /// When it was deleted; the row stays.
     pub deleted_at: Option<Timestamp>,
+    /// When everything was removed of it but its place among others; after it was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -79,6 +82,7 @@ impl Task {
             not_before,
             archived_at: None,
             deleted_at: None,
+            purged_at: None,
             created_at: at,
             updated_at: at,
             version: 1,
@@ -152,6 +156,7 @@ impl Task {
             not_before: wait.map(|backoff| now.after_millis(backoff.delay_millis(retry_count))),
             archived_at: None,
             deleted_at: None,
+            purged_at: None,
             created_at: now.wall,
             updated_at: now.wall,
             version: 1,

@@ -1,9 +1,12 @@
 //! `tasks/index.json`: ids by status, agent and priority.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use domain::{id::TaskId, time::Timestamp};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
 use crate::document::Document;
 
@@ -14,6 +17,56 @@ pub struct Index {
     agents: BTreeMap<String, BTreeSet<TaskId>>,
     /// By the number as text.
     priorities: BTreeMap<String, BTreeSet<TaskId>>,
+}
+
+/// The file as it is read: with many tasks that is most of what a command does.
+#[derive(Deserialize)]
+struct Read {
+    #[serde(default, rename = "by_status")]
+    statuses: BTreeMap<String, Vec<Named>>,
+    #[serde(default, rename = "by_agent")]
+    agents: BTreeMap<String, Vec<Named>>,
+    #[serde(default, rename = "by_priority")]
+    priorities: BTreeMap<String, Vec<Named>>,
+}
+
+/// A task, unless the text is no id.
+struct Named(Option<TaskId>);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Named;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a task's id")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Named, E> {
+                Ok(Named(text.parse().ok()))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// The file as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    by_status: &'a BTreeMap<String, BTreeSet<TaskId>>,
+    by_agent: &'a BTreeMap<String, BTreeSet<TaskId>>,
+    by_priority: &'a BTreeMap<String, BTreeSet<TaskId>>,
+    count: usize,
+    last_updated: String,
+}
+
+fn ids_of(lists: BTreeMap<String, Vec<Named>>) -> BTreeMap<String, BTreeSet<TaskId>> {
+    let ids = |names: Vec<Named>| names.into_iter().filter_map(|Named(id)| id).collect();
+    lists
+        .into_iter()
+        .map(|(group, names)| (group, ids(names)))
+        .collect()
 }
 
 /// How an index differs from the files.
@@ -46,47 +99,27 @@ impl Index {
     /// An index file; what is no id in it is left out, and a broken file is an empty index.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
-        let keys: Map<String, Value> = serde_json::from_slice(bytes).unwrap_or_default();
-        let lists = |key: &str| -> BTreeMap<String, BTreeSet<TaskId>> {
-            let Some(Value::Object(groups)) = keys.get(key) else {
-                return BTreeMap::new();
-            };
-            let ids = |value: &Value| -> BTreeSet<TaskId> {
-                let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                values
-                    .iter()
-                    .filter_map(|id| id.as_str()?.parse().ok())
-                    .collect()
-            };
-            groups
-                .iter()
-                .map(|(group, value)| (group.clone(), ids(value)))
-                .collect()
-        };
-        Self {
-            statuses: lists("by_status"),
-            agents: lists("by_agent"),
-            priorities: lists("by_priority"),
-        }
+        serde_json::from_slice::<Read>(bytes).map_or_else(
+            |_broken| Self::default(),
+            |file| Self {
+                statuses: ids_of(file.statuses),
+                agents: ids_of(file.agents),
+                priorities: ids_of(file.priorities),
+            },
+        )
     }
 
     /// The file.
     #[must_use]
     pub fn render(&self, now: Timestamp) -> Vec<u8> {
-        let lists = |groups: &BTreeMap<String, BTreeSet<TaskId>>| -> Value {
-            let ids = |ids: &BTreeSet<TaskId>| {
-                ids.iter().map(|id| Value::String(id.to_string())).collect()
-            };
-            let groups = groups.iter().map(|(group, set)| (group.clone(), ids(set)));
-            Value::Object(groups.collect())
+        let file = Written {
+            by_status: &self.statuses,
+            by_agent: &self.agents,
+            by_priority: &self.priorities,
+            count: self.count(),
+            last_updated: now.to_string(),
         };
-        let mut keys = Map::new();
-        keys.insert("by_status".to_owned(), lists(&self.statuses));
-        keys.insert("by_agent".to_owned(), lists(&self.agents));
-        keys.insert("by_priority".to_owned(), lists(&self.priorities));
-        keys.insert("count".to_owned(), self.ids().len().into());
-        keys.insert("last_updated".to_owned(), now.to_string().into());
-        serde_json::to_vec_pretty(&keys).expect("a map of plain values")
+        serde_json::to_vec_pretty(&file).expect("lists of strings")
     }
 
     /// Puts a task where it belongs now; says whether that changed anything.
@@ -208,6 +241,8 @@ mod tests {
         );
         let back = Index::read(&index.render(Timestamp::from_millis(0)));
         assert_eq!(back, index);
+        let odd = br#"{"by_status": {"pending": ["x\u00e9", "task_1"]}, "count": "?"}"#;
+        assert_eq!(Index::read(odd).count(), 1);
         assert!(!index.put(&files[0]));
         assert!(index.put(&document(1, "running", 5)));
         let drift = index.drift(&Index::of(&files));

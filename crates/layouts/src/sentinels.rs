@@ -75,6 +75,7 @@ impl Found {
             Verdict::Failed(failure) => SessionResult::Failed { failure },
             Verdict::Cancelled => SessionResult::Cancelled,
             Verdict::TimedOut { failure, .. } => SessionResult::TimedOut { failure },
+            Verdict::Stopped => SessionResult::Stopped,
         };
         Outcome {
             exit,

@@ -1,6 +1,7 @@
 //! The agent's process: started, watched, and ended with everything that came of it.
 
 use std::{
+    io::ErrorKind,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -226,7 +227,7 @@ fn tell_of_exit(around: &Surroundings<'_>, leader: ProcessIdentity) -> std::io::
 fn grace(ending: Ending, timings: Timings) -> Duration {
     match ending {
         Ending::Stopped(Stop::Deadline { .. } | Stop::ManualTimeout) => timings.timeout_grace,
-        Ending::Stopped(Stop::Cancel)
+        Ending::Stopped(Stop::Cancel | Stop::Rewind)
         | Ending::Exited
         | Ending::Sentinel
         | Ending::MustStop
@@ -241,6 +242,9 @@ fn farewell(ending: Ending) -> Option<String> {
         Ending::MustStop => Some("ended: it is not the agent that was asked for".to_owned()),
         Ending::Stopped(Stop::Cancel) => Some("cancelled".to_owned()),
         Ending::Stopped(Stop::ManualTimeout) => Some("manually timed out".to_owned()),
+        Ending::Stopped(Stop::Rewind) => {
+            Some("ended: the task goes on from a checkpoint".to_owned())
+        }
         Ending::Stopped(Stop::Deadline { seconds }) => Some(format!("timed out after {seconds} s")),
         Ending::Lost(loss) => Some(format!("ended: {}", loss.describe())),
     }
@@ -264,12 +268,30 @@ fn not_started(error: &SpawnError) -> Failure {
         SpawnError::Failed { .. } => FailureReason::ProcessFailure,
     };
     let message = match error {
-        SpawnError::NotExecutable { program, .. } => format!(
-            "cannot execute `{program}`: install it, or configure another command for this agent"
-        ),
+        SpawnError::NotExecutable { program, source } => {
+            format!(
+                "cannot execute `{program}`: {}",
+                remedy(program, source.kind())
+            )
+        }
         SpawnError::Failed { .. } => chain(error),
     };
     Failure::new(reason, message).with_details(chain(error))
+}
+
+fn remedy(program: &str, why: ErrorKind) -> String {
+    let is_relative = program.contains('/') && !program.starts_with('/');
+    match why {
+        ErrorKind::PermissionDenied => {
+            format!("it is there and may not be executed: `chmod +x {program}`")
+        }
+        ErrorKind::NotFound if is_relative => {
+            "it is not in the workspace. A worktree holds what is committed: commit it, or configure \
+             its whole path"
+                .to_owned()
+        }
+        _ => "install it, or configure another command for this agent".to_owned(),
+    }
 }
 
 fn cannot(what: &str, error: &std::io::Error) -> Failure {

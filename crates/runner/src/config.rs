@@ -84,8 +84,8 @@ pub struct RunnerConfig {
     pub log: LogLimits,
     /// A longer line of output is cut.
     pub line_bytes_max: usize,
-    /// How often what a session has reached is kept; never where `None`.
-    pub checkpoint_every: Option<Duration>,
+    /// When what a session has reached is kept by itself.
+    pub checkpoints: CheckpointTimes,
     /// Which checkpoints stay.
     pub retention: Retention,
 }
@@ -124,10 +124,21 @@ impl RunnerConfig {
             timings: Timings::default(),
             log: LogLimits::default(),
             line_bytes_max: 1 << 20,
-            checkpoint_every: None,
+            checkpoints: CheckpointTimes::default(),
             retention: Retention::default(),
         }
     }
+}
+
+/// When what a session has reached is kept by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CheckpointTimes {
+    /// After so much time, again and again.
+    pub every: Option<Duration>,
+    /// After so many turns of the agent, again and again.
+    pub every_turns: Option<u32>,
+    /// When the process is told to go down.
+    pub on_shutdown: bool,
 }
 
 /// The times that a runner keeps.

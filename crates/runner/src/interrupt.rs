@@ -1,8 +1,8 @@
 //! How the process is told to go down.
 
 use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -13,25 +13,64 @@ use signal_hook::{
 
 use crate::wishes::{Loss, Wishes};
 
-/// Tells a runner that its process has to go down: it ends its agent, keeps the work in a salvage
-/// reference, and leaves the session to be recovered, so that the task goes back to the queue.
+/// Tells a runner that its process has to go down: it makes a last checkpoint, to which the task goes
+/// back, ends its agent, and keeps the work in a salvage reference too. Where no checkpoint is to be
+/// had, it leaves the session to be recovered, so that the task goes back to the queue.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+/// What is tried before the session is given up.
+pub(crate) type First = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
 struct State {
     raised: bool,
     listener: Option<Wishes>,
+    first: Option<First>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("raised", &self.raised)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Interrupt {
     /// Tells it. Once is enough.
     pub fn raise(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        let first = if state.raised {
+            None
+        } else {
+            state.first.take()
+        };
         state.raised = true;
-        if let Some(wishes) = &state.listener {
-            wishes.lose(Loss::Down);
+        let listener = state.listener.clone();
+        drop(state);
+        match (first, listener) {
+            (Some(first), _) => first(),
+            (None, Some(wishes)) => wishes.lose(Loss::Down),
+            (None, None) => {}
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.lock().raised
+    }
+
+    /// Does this at the first telling, in place of giving the session up at once.
+    pub(crate) fn first(&self, act: First) {
+        self.lock().first = Some(act);
+    }
+
+    pub(crate) fn forget_first(&self) {
+        drop(self.lock().first.take());
     }
 
     /// Raises it on SIGTERM from now on, and lets SIGHUP pass without effect.
@@ -54,7 +93,7 @@ impl Interrupt {
     }
 
     pub(crate) fn listen(&self, wishes: &Wishes) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         state.listener = Some(wishes.clone());
         if state.raised {
             wishes.lose(Loss::Down);

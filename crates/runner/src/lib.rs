@@ -36,7 +36,7 @@ mod watch;
 mod wishes;
 mod work;
 
-pub use config::{Deps, OnLaunched, RunnerConfig, Timings};
+pub use config::{CheckpointTimes, Deps, OnLaunched, RunnerConfig, Timings};
 pub use control::{Phase, RunnerSockets, RunnerStatus};
 pub use interrupt::Interrupt;
 pub use outside::{Checked, GatesError, run_gates};

@@ -42,11 +42,24 @@ pub(crate) struct Output {
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Debug)]
+/// Told of each turn that the agent begins.
+pub(crate) type OnTurn = Box<dyn Fn(u32) + Send>;
+
 struct Inner {
     log: Box<dyn LogSink>,
     redactor: Redactor,
     agent: Option<Agent>,
+    turn: u32,
+    on_turn: Option<OnTurn>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("log", &self.log)
+            .field("agent", &self.agent)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How the agent that is speaking is understood.
@@ -64,6 +77,8 @@ impl Output {
             log,
             redactor,
             agent: None,
+            turn: 0,
+            on_turn: None,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -87,6 +102,15 @@ impl Output {
         inner
             .log
             .append(format!("[crewboss {at}] {text}\n").as_bytes());
+    }
+
+    /// Tells of each turn that the agent begins from now on. What is called must not wait.
+    pub(crate) fn tell_turns(&self, told: OnTurn) {
+        self.lock().on_turn = Some(told);
+    }
+
+    pub(crate) fn forget_turns(&self) {
+        drop(self.lock().on_turn.take());
     }
 
     /// From here on the lines are an agent's.
@@ -149,6 +173,8 @@ impl Output {
             log,
             redactor,
             agent,
+            turn,
+            on_turn,
         } = &mut *inner;
         let has_protocol = agent
             .as_ref()
@@ -168,6 +194,12 @@ impl Output {
             masked.push(b'\n');
             let Some(agent) = agent else { continue };
             for entry in agent.parser.line(stream, line) {
+                if entry.turn > *turn {
+                    *turn = entry.turn;
+                    if let Some(told) = on_turn {
+                        told(*turn);
+                    }
+                }
                 if let Some(transcript) = &mut agent.transcript {
                     transcript.append(entry, at);
                 }

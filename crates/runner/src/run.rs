@@ -169,6 +169,7 @@ fn carry(mut deps: Deps, id: SessionId, fence: u64) -> RunnerExit {
         inbox: &inbox,
         workspace: None,
         files: None,
+        keeping: None,
     };
     let done = work.carry_out();
     let (workspace, files) = (work.workspace.take(), work.files.take());

@@ -82,6 +82,7 @@ impl Watch {
             return Some(Ending::Stopped(match reason {
                 StopReason::Cancel => Stop::Cancel,
                 StopReason::ManualTimeout => Stop::ManualTimeout,
+                StopReason::Rewind => Stop::Rewind,
             }));
         }
         if let Some(deadline) = &wanted.deadline {

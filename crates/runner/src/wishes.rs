@@ -76,7 +76,7 @@ impl Wishes {
     /// Takes in the session as the store has it.
     pub(crate) fn hear(&self, session: &Session) {
         self.change(|wanted| {
-            wanted.stop = wanted.stop.or(session.stop);
+            wanted.stop = session.stop.or(wanted.stop);
             if session.process.is_some() {
                 wanted.deadline.clone_from(&session.deadline);
             }

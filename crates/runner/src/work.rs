@@ -3,6 +3,8 @@
 use std::{
     path::Path,
     sync::mpsc::{Receiver, Sender},
+    thread,
+    time::Duration,
 };
 
 use app::{
@@ -19,6 +21,7 @@ use domain::{
     completion::{Evidence, Verdict},
     failure::{Failure, FailureReason},
     gate::GateSpec,
+    process::Exit,
     redact::Redactor,
     session::{Outcome, Session, SessionCommand, SessionResult},
     workspace::{WorkspaceMode, WorkspaceRecord},
@@ -26,7 +29,7 @@ use domain::{
 
 use crate::{
     agent::{AgentEnd, RunningAgent, Surroundings},
-    checkpoints::Periodic,
+    checkpoints::Keeping,
     config::Deps,
     control::{Board, Phase},
     event::Event,
@@ -40,6 +43,12 @@ use crate::{
     watch::{Ending, Watch},
     wishes::{Loss, Wishes},
 };
+
+/// How much later than its agent a runner may be told that the machine goes down.
+const TOLD_TOO: Duration = Duration::from_millis(300);
+
+/// How often it is looked whether the last checkpoint is made.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Why there is no outcome.
 #[derive(Debug)]
@@ -92,6 +101,8 @@ pub(crate) struct Work<'a> {
     pub(crate) workspace: Option<WorkspaceRecord>,
     /// The agent's sentinel files, once their place is known.
     pub(crate) files: Option<SentinelFiles>,
+    /// What makes checkpoints while the agent is at work.
+    pub(crate) keeping: Option<Keeping>,
 }
 
 impl Work<'_> {
@@ -100,6 +111,7 @@ impl Work<'_> {
         let now = self.deps.clock.now().wall;
         let mut outcome = Outcome::bare(SessionResult::Completed, now);
         let stop = self.steps(&mut outcome);
+        self.keep_no_more();
         outcome.warnings.extend(self.output.faults());
         match stop {
             Ok(()) => {}
@@ -125,7 +137,12 @@ impl Work<'_> {
             return Err(Stop::Abort(Abort::Lost(loss)));
         }
         let mut evidence = self.evidence(&end);
-        accept(evidence.judge())?;
+        let verdict = evidence.judge();
+        if verdict != Verdict::Completed {
+            self.perhaps_going_down(end.exit)?;
+        }
+        self.keep_no_more();
+        accept(verdict)?;
         self.tell_verifying()?;
         let committed = self.commit(&workspace, outcome)?;
         CrashPoint::Committed.reached();
@@ -140,6 +157,32 @@ impl Work<'_> {
             outcome.branch = workspace.branch;
         }
         Ok(())
+    }
+
+    /// Ends the session as one whose process goes down, where that is why its agent has ended: a
+    /// machine that goes down tells both at the same time.
+    fn perhaps_going_down(&self, exit: Option<Exit>) -> Result<(), Stop> {
+        let interrupt = &self.deps.interrupt;
+        let was_told = matches!(exit, Some(Exit::Signal(15) | Exit::Code(143)));
+        let mut left = if was_told { TOLD_TOO } else { Duration::ZERO };
+        while !interrupt.is_raised() && !left.is_zero() {
+            thread::sleep(LOOK);
+            left = left.saturating_sub(LOOK);
+        }
+        if !interrupt.is_raised() {
+            return Ok(());
+        }
+        // The last checkpoint is made or given up in a time of its own.
+        while !self.wishes.wants_end() {
+            thread::sleep(LOOK);
+        }
+        self.may_go_on()
+    }
+
+    fn keep_no_more(&mut self) {
+        if let Some(keeping) = self.keeping.take() {
+            keeping.end(self.deps, self.output);
+        }
     }
 
     /// Whether nobody wants the session to end.
@@ -250,9 +293,9 @@ impl Work<'_> {
         if let Some(launched) = deps.on_launched.take() {
             launched(agent.process());
         }
-        let checkpoints = Periodic::start(deps, self.voice, self.job.task.id, self.output);
+        let task = self.job.task.id;
+        self.keeping = Keeping::start(deps, self.voice, task, self.output, self.wishes);
         let end = agent.attend(&around, watch);
-        drop(checkpoints);
         CrashPoint::AgentEnded.reached();
         self.keeper.wait_until_said();
         outcome.exit = end.exit;
@@ -470,6 +513,7 @@ fn accept(verdict: Verdict) -> Result<(), Stop> {
         Verdict::Completed => return Ok(()),
         Verdict::Failed(failure) => SessionResult::Failed { failure },
         Verdict::Cancelled => SessionResult::Cancelled,
+        Verdict::Stopped => SessionResult::Stopped,
         Verdict::TimedOut { failure, at } => SessionResult::TimedOut {
             failure: match at {
                 Some(at) => failure.with_details(format!("timed out at {at}")),

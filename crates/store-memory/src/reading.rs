@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use app::{
     error::Error,
     event::{Entry, Stream},
-    ports::store::{Effect, Reader},
-    query::{Counts, TaskFilter},
+    ports::store::{Effect, Mark, Reader},
+    query::{Counts, Deleted, TaskFilter},
 };
 use domain::{
     agent::AgentName,
@@ -88,9 +88,13 @@ impl Reader for State {
                     task.id > after
                 }
             });
+            let listed = match (filter.deleted, task.deleted_at) {
+                (Deleted::Only, None) | (Deleted::Without, Some(_)) => false,
+                (_, None) => task.archived_at.is_some() == filter.archived,
+                (_, Some(_)) => task.purged_at.is_none(),
+            };
             behind
-                && task.deleted_at.is_none()
-                && task.archived_at.is_some() == filter.archived
+                && listed
                 && filter.project.is_none_or(|project| project == task.project)
                 && (filter.statuses.is_empty() || filter.statuses.contains(&task.status()))
         };
@@ -233,5 +237,9 @@ impl Reader for State {
             version: *version,
         });
         Ok(effects.take(limit).collect())
+    }
+
+    fn mark(&self, mark: Mark) -> Result<u64, Error> {
+        Ok(self.marks.get(&mark).copied().unwrap_or(0))
     }
 }

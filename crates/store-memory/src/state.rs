@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use app::{
     command::Reply,
     event::{Entry, GENESIS, Heads, Stream},
-    ports::store::IdKind,
+    ports::store::{IdKind, Mark},
 };
 use domain::{
     id::{Key, ProjectId, SessionId, TaskId},
@@ -34,6 +34,7 @@ pub(crate) struct State {
     pub(crate) streams: BTreeMap<(Stream, u64), u64>,
     pub(crate) effects: BTreeMap<TaskId, u64>,
     pub(crate) numbers: BTreeMap<IdKind, u64>,
+    pub(crate) marks: BTreeMap<Mark, u64>,
     pub(crate) answers: BTreeMap<String, (Timestamp, Reply)>,
     pub(crate) generation: u64,
 }

@@ -6,8 +6,9 @@ use app::{
     command::{self, Meta, Reply, Request},
     error::Error,
     event::{self, Entry, NewEvent, Stream},
-    ports::store::{Effect, IdKind, Reader, Tx, counted_as},
+    ports::store::{Effect, IdKind, Mark, Reader, Tx, counted_as},
     query::{Counts, TaskFilter},
+    restore::Told,
 };
 use domain::{
     id::{self, Key, ProjectId, SessionId, TaskId},
@@ -184,6 +185,22 @@ impl Tx for Transaction<'_> {
         Ok(())
     }
 
+    /// [`Self::update_task`] replaces all of it.
+    fn rewrite_spec(&mut self, _task: &Task) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
+        let range = (stream, 0)..=(stream, u64::MAX);
+        let positions: Vec<u64> = self.state.streams.range(range).map(|of| *of.1).collect();
+        for position in positions {
+            if let Some(entry) = self.state.log.get(&position).cloned() {
+                self.put(|state| &mut state.log, position, entry.without_payload());
+            }
+        }
+        Ok(())
+    }
+
     fn release_dependants(&mut self, _root: TaskId) -> Result<(), Error> {
         Ok(())
     }
@@ -220,6 +237,25 @@ impl Tx for Transaction<'_> {
         self.put(|state| &mut state.streams, place, position);
         self.put(|state| &mut state.log, position, entry);
         Ok(position)
+    }
+
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error> {
+        let entry = event::seal_again(&self.state.heads(told.stream), told);
+        let (position, place) = (entry.position, (told.stream, entry.seq));
+        self.put(|state| &mut state.streams, place, position);
+        self.put(|state| &mut state.log, position, entry.clone());
+        Ok(entry)
+    }
+
+    fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
+        let last = self.state.numbers.get(&kind).copied().unwrap_or(0);
+        self.put(|state| &mut state.numbers, kind, last.max(above));
+        Ok(())
+    }
+
+    fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
+        self.put(|state| &mut state.marks, mark, value);
+        Ok(())
     }
 
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error> {
@@ -324,5 +360,9 @@ impl Reader for Transaction<'_> {
 
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
         self.state.effects(after, limit)
+    }
+
+    fn mark(&self, mark: Mark) -> Result<u64, Error> {
+        self.state.mark(mark)
     }
 }

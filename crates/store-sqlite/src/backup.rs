@@ -69,12 +69,7 @@ pub fn back_up(store: &Path, copy: &Path) -> Result<Copied, Error> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(copy)),
         moved => moved.map_err(unusable)?,
     }
-    let folder = copy
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    faults::around(act(Deed::SyncFolder), || File::open(folder)?.sync_all())
-        .map_err(|error| failure::of_file(folder, &error))?;
+    faults::around_with(act(Deed::SyncFolder), unusable, || sync_folder_of(copy))?;
     Ok(copied)
 }
 
@@ -90,6 +85,43 @@ pub fn check(store: &Path) -> Result<Vec<String>, Error> {
     let connection = connection::reader(store)?;
     schema::form(&connection)?;
     problems(&connection, "PRAGMA integrity_check")
+}
+
+/// Gives a store's file another name, by adding `suffix`, with all that belongs to it; answers the
+/// name. Nobody may be at work on it.
+///
+/// # Errors
+/// Where it cannot be renamed.
+pub fn set_aside(store: &Path, suffix: &str) -> Result<PathBuf, Error> {
+    let named = |ending: &str, suffix: &str| {
+        let mut name = store.as_os_str().to_owned();
+        name.push(ending);
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let suffix = format!(".{suffix}");
+    // The store itself comes last: a log without it is nobody's, and must not meet a new store.
+    for ending in ["-wal", "-shm", "-journal", ""] {
+        let moved = fs::rename(named(ending, ""), named("", &format!("{suffix}{ending}")));
+        match moved {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failure::of_file(store, &error));
+            }
+            _ => {}
+        }
+    }
+    sync_folder_of(store)?;
+    Ok(named("", &suffix))
+}
+
+fn sync_folder_of(file: &Path) -> Result<(), Error> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failure::of_file(folder, &error))
 }
 
 fn exists(copy: &Path) -> Error {

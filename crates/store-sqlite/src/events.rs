@@ -4,6 +4,7 @@ use app::{
     command::Meta,
     error::Error,
     event::{self, Entry, GENESIS, Hash, Heads, NewEvent, Stream, StreamKind},
+    restore::Told,
 };
 use domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -14,7 +15,10 @@ use crate::{
 };
 
 const COLUMNS: &str =
-    "position, stream_kind, stream_id, seq, header, payload, stream_hash, global_hash";
+    "position, stream_kind, stream_id, seq, header, payload, stream_hash, global_hash, dropped";
+
+/// Entries that are rewritten at once.
+const DROPPED_AT_ONCE: usize = 500;
 
 pub(crate) fn kind_code(kind: StreamKind) -> i64 {
     match kind {
@@ -45,11 +49,23 @@ pub(crate) fn append(
 ) -> Result<u64, Error> {
     let heads = heads(connection, event.stream)?;
     let entry = event::compose(&heads, event, meta, at);
+    insert(connection, &entry)?;
+    Ok(entry.position)
+}
+
+/// Writes an event with its bytes as they are to the end of both chains.
+pub(crate) fn append_again(connection: &Connection, told: &Told) -> Result<Entry, Error> {
+    let entry = event::seal_again(&heads(connection, told.stream)?, told);
+    insert(connection, &entry)?;
+    Ok(entry)
+}
+
+fn insert(connection: &Connection, entry: &Entry) -> Result<(), Error> {
     connection
         .prepare_cached(
             "INSERT INTO events (position, stream_kind, stream_id, seq, header, payload,
-                                 stream_hash, global_hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                 stream_hash, global_hash, dropped)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -61,10 +77,11 @@ pub(crate) fn append(
                 entry.payload,
                 entry.stream_hash,
                 entry.global_hash,
+                entry.dropped,
             ])
         })
         .explain()?;
-    Ok(entry.position)
+    Ok(())
 }
 
 /// The ends of both chains: the last row of the log, and the last of the stream's index.
@@ -135,6 +152,28 @@ pub(crate) fn after(
     }
 }
 
+/// Puts the hash of each content of a stream in its place.
+pub(crate) fn drop_payloads(connection: &Connection, stream: Stream) -> Result<(), Error> {
+    let whole = |after| self::after(connection, Some(stream), after, DROPPED_AT_ONCE);
+    let mut after = 0;
+    loop {
+        let entries = whole(after)?;
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        after = last.position;
+        for entry in entries {
+            let entry = entry.without_payload();
+            connection
+                .prepare_cached("UPDATE events SET payload = x'', dropped = ?2 WHERE position = ?1")
+                .and_then(|mut statement| {
+                    statement.execute(params![int(entry.position), entry.dropped])
+                })
+                .explain()?;
+        }
+    }
+}
+
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         position: row.number(0)?,
@@ -147,5 +186,6 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Entry> {
         payload: row.get(5)?,
         stream_hash: row.get(6)?,
         global_hash: row.get(7)?,
+        dropped: row.get(8)?,
     })
 }

@@ -25,6 +25,6 @@ mod transaction;
 mod watcher;
 mod writer;
 
-pub use backup::{Copied, back_up, check};
+pub use backup::{Copied, back_up, check, set_aside};
 pub use log::SqliteLog;
 pub use store::SqliteStore;

@@ -19,12 +19,17 @@ const PAGE: i64 = 10_000;
 const COLUMNS: &str =
     "position, stream_kind, stream_id, seq, header, payload, stream_hash, global_hash";
 
+/// The hash of a dropped content, in the present form and in the first.
+const DROPPED: [&str; 2] = ["dropped", "NULL"];
+
 /// The log of a store's file.
 #[derive(Debug)]
 pub struct SqliteLog {
     connection: Connection,
     /// Rows up to here are not shown.
     after: i64,
+    /// What the hash of a dropped content is called.
+    dropped: &'static str,
 }
 
 impl SqliteLog {
@@ -34,10 +39,11 @@ impl SqliteLog {
     /// [`Error::Unavailable`] where the file cannot be read, or is newer than this program.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = connection::reader(path)?;
-        schema::form(&connection)?;
+        let form = schema::form(&connection)?;
         Ok(Self {
             connection,
             after: i64::MIN,
+            dropped: DROPPED[usize::from(form == schema::Form::Older)],
         })
     }
 
@@ -99,12 +105,13 @@ impl SqliteLog {
         after: i64,
         visit: Visit<'_>,
     ) -> Result<Option<i64>, Error> {
+        let dropped = self.dropped;
         let sql = match stream {
             None => format!(
-                "SELECT {COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT {PAGE}"
+                "SELECT {COLUMNS}, {dropped} FROM events WHERE position > ?1 ORDER BY position LIMIT {PAGE}"
             ),
             Some(_) => format!(
-                "SELECT {COLUMNS} FROM events INDEXED BY events_of_stream
+                "SELECT {COLUMNS}, {dropped} FROM events INDEXED BY events_of_stream
                  WHERE seq > ?1 AND stream_kind = ?2 AND stream_id = ?3 ORDER BY seq LIMIT {PAGE}"
             ),
         };
@@ -169,7 +176,6 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         position,
         entry: entry(row, position)?,
-        dropped: None,
         previous: None,
     })
 }
@@ -211,6 +217,15 @@ fn entry(row: &rusqlite::Row<'_>, position: i64) -> rusqlite::Result<Result<Entr
     let (Some(stream_hash), Some(global_hash)) = (hash(6)?, hash(7)?) else {
         return unreadable("hash");
     };
+    let dropped: Value = row.get(8)?;
+    let dropped = match dropped {
+        Value::Null => None,
+        Value::Blob(bytes) => match Hash::try_from(bytes) {
+            Ok(hash) => Some(hash),
+            Err(_) => return unreadable("hash of a dropped content"),
+        },
+        _ => return unreadable("hash of a dropped content"),
+    };
     let Ok(position) = u64::try_from(position) else {
         return unreadable("position");
     };
@@ -220,6 +235,7 @@ fn entry(row: &rusqlite::Row<'_>, position: i64) -> rusqlite::Result<Result<Entr
         seq,
         header,
         payload,
+        dropped,
         stream_hash,
         global_hash,
     }))

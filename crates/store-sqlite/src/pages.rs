@@ -1,7 +1,10 @@
 //! Pages of tasks. Each is a walk along an index in the order asked for: nothing is sorted, and
 //! nothing is passed over but what a filter on archived tasks leaves out.
 
-use app::{error::Error, query::TaskFilter};
+use app::{
+    error::Error,
+    query::{Deleted, TaskFilter},
+};
 use domain::{
     id::{ProjectId, TaskId},
     task::{Task, TaskStatus},
@@ -52,6 +55,17 @@ const ARCHIVED_DOWN: &str = walk!(
     "DESC"
 );
 
+const DELETED_UP: &str = walk!(
+    "tasks_deleted JOIN specs s ON s.id = t.id WHERE t.project = ?1 AND (?2 IS NULL OR t.status = ?2) \
+     AND t.id > ?3 AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL",
+    "ASC"
+);
+const DELETED_DOWN: &str = walk!(
+    "tasks_deleted JOIN specs s ON s.id = t.id WHERE t.project = ?1 AND (?2 IS NULL OR t.status = ?2) \
+     AND t.id < ?3 AND t.deleted_at IS NOT NULL AND t.purged_at IS NULL",
+    "DESC"
+);
+
 /// At most `rows` tasks of the filter, in its order.
 pub(crate) fn page(
     connection: &Connection,
@@ -60,8 +74,32 @@ pub(crate) fn page(
 ) -> Result<Vec<Task>, Error> {
     let mut found = Vec::new();
     for project in singles::projects_or(connection, filter.project)? {
-        for status in statuses(filter) {
-            walk_one(connection, filter, project, status, rows, &mut found)?;
+        let walks = Walks {
+            connection,
+            filter,
+            project,
+            rows,
+        };
+        if filter.deleted != Deleted::Only {
+            let sql = match (filter.archived, filter.newest_first) {
+                (false, false) => LISTED_UP,
+                (false, true) => LISTED_DOWN,
+                (true, false) => ARCHIVED_UP,
+                (true, true) => ARCHIVED_DOWN,
+            };
+            for status in statuses(filter, filter.archived) {
+                walks.one(sql, status, &mut found)?;
+            }
+        }
+        if filter.deleted != Deleted::Without {
+            let sql = if filter.newest_first {
+                DELETED_DOWN
+            } else {
+                DELETED_UP
+            };
+            for status in statuses(filter, true) {
+                walks.one(sql, status, &mut found)?;
+            }
         }
     }
     if filter.newest_first {
@@ -73,52 +111,50 @@ pub(crate) fn page(
     Ok(found)
 }
 
-/// The statuses to walk: archived tasks of all statuses are one walk.
-fn statuses(filter: &TaskFilter) -> Vec<Option<TaskStatus>> {
+/// The statuses to walk: archived tasks of all statuses are one walk, and so are deleted ones.
+fn statuses(filter: &TaskFilter, as_one: bool) -> Vec<Option<TaskStatus>> {
     if !filter.statuses.is_empty() {
         let mut wanted = filter.statuses.clone();
         wanted.sort_unstable();
         wanted.dedup();
         wanted.into_iter().map(Some).collect()
-    } else if filter.archived {
+    } else if as_one {
         vec![None]
     } else {
         TaskStatus::ALL.into_iter().map(Some).collect()
     }
 }
 
-fn walk_one(
-    connection: &Connection,
-    filter: &TaskFilter,
+/// Walks of one project for one page.
+struct Walks<'a> {
+    connection: &'a Connection,
+    filter: &'a TaskFilter,
     project: ProjectId,
-    status: Option<TaskStatus>,
     rows: usize,
-    found: &mut Vec<Task>,
-) -> Result<(), Error> {
-    let sql = match (filter.archived, filter.newest_first) {
-        (false, false) => LISTED_UP,
-        (false, true) => LISTED_DOWN,
-        (true, false) => ARCHIVED_UP,
-        (true, true) => ARCHIVED_DOWN,
-    };
-    let beginning = if filter.newest_first { i64::MAX } else { 0 };
-    let after = filter.after.map_or(beginning, task_number);
-    let mut statement = connection.prepare_cached(sql).explain()?;
-    let tasks = statement
-        .query_map(
-            params![
-                project_number(project),
-                status.map(status_code),
-                after,
-                limit(rows)
-            ],
-            from_row,
-        )
-        .explain()?;
-    for task in tasks {
-        found.push(task.explain()?);
+}
+
+impl Walks<'_> {
+    fn one(
+        &self,
+        sql: &str,
+        status: Option<TaskStatus>,
+        found: &mut Vec<Task>,
+    ) -> Result<(), Error> {
+        let beginning = if self.filter.newest_first {
+            i64::MAX
+        } else {
+            0
+        };
+        let after = self.filter.after.map_or(beginning, task_number);
+        let mut statement = self.connection.prepare_cached(sql).explain()?;
+        let project = project_number(self.project);
+        let parameters = params![project, status.map(status_code), after, limit(self.rows)];
+        let tasks = statement.query_map(parameters, from_row).explain()?;
+        for task in tasks {
+            found.push(task.explain()?);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// At most `rows` ids of a project that end in these digits, oldest first. The one walk that

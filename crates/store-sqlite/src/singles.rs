@@ -3,7 +3,7 @@
 use app::{
     command::Reply,
     error::Error,
-    ports::store::{Effect, IdKind},
+    ports::store::{Effect, IdKind, Mark},
     query::Counts,
 };
 use domain::{
@@ -113,11 +113,7 @@ pub(crate) fn next_number(
     kind: IdKind,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let code = match kind {
-        IdKind::Project => 0,
-        IdKind::Task => 1,
-        IdKind::Session => 2,
-    };
+    let code = kind_code(kind);
     let last: Option<u64> = connection
         .prepare_cached("SELECT last FROM ids WHERE kind = ?1")
         .and_then(|mut statement| statement.query_row([code], |row| row.number(0)).optional())
@@ -131,9 +127,67 @@ pub(crate) fn next_number(
             "INSERT INTO ids (kind, last) VALUES (?1, ?2)
              ON CONFLICT (kind) DO UPDATE SET last = ?2",
         )
-        .and_then(|mut statement| statement.execute([code, int(next)]))
+        .and_then(|mut statement| statement.execute(params![code, int(next)]))
         .explain()?;
     Ok(next)
+}
+
+fn kind_code(kind: IdKind) -> u8 {
+    match kind {
+        IdKind::Project => 0,
+        IdKind::Task => 1,
+        IdKind::Session => 2,
+    }
+}
+
+/// Numbers of a kind are given out above this one from now on.
+pub(crate) fn raise_number(connection: &Connection, kind: IdKind, above: u64) -> Result<(), Error> {
+    keep_largest(connection, kind_code(kind), above)
+}
+
+/// Rows of `ids` above those of kinds and [`MILLIS`] hold what the store keeps of itself.
+fn mark_code(mark: Mark) -> u8 {
+    match mark {
+        Mark::Epoch => 101,
+        Mark::UnverifiedFrom => 102,
+        Mark::UnverifiedTo => 103,
+    }
+}
+
+/// A number that the store keeps of itself.
+pub(crate) fn mark(connection: &Connection, mark: Mark) -> Result<u64, Error> {
+    let kept: Option<u64> = connection
+        .prepare_cached("SELECT last FROM ids WHERE kind = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([mark_code(mark)], |row| row.number(0))
+                .optional()
+        })
+        .explain()?;
+    Ok(kept.unwrap_or(0))
+}
+
+/// Sets a number that the store keeps of itself.
+pub(crate) fn set_mark(connection: &Connection, mark: Mark, value: u64) -> Result<(), Error> {
+    connection
+        .execute(
+            "INSERT INTO ids (kind, last) VALUES (?1, ?2)
+             ON CONFLICT (kind) DO UPDATE SET last = ?2",
+            params![mark_code(mark), int(value)],
+        )
+        .explain()?;
+    Ok(())
+}
+
+fn keep_largest(connection: &Connection, code: u8, value: u64) -> Result<(), Error> {
+    connection
+        .execute(
+            "INSERT INTO ids (kind, last) VALUES (?1, ?2)
+             ON CONFLICT (kind) DO UPDATE SET last = max(last, ?2)",
+            params![code, int(value)],
+        )
+        .explain()?;
+    Ok(())
 }
 
 /// The row of `ids` that says, by being there, that tasks are numbered in milliseconds.

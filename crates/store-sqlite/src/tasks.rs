@@ -20,7 +20,7 @@ macro_rules! task_columns {
         "t.id, t.project, t.status, t.fence, t.requeues, t.due_boot, t.due_millis, t.due_wall, \
          t.root, t.retry_of, t.retry_count, t.retried_by, t.timeout, t.timeout_warning, \
          t.retries_max, t.auto_retry, t.archived_at, t.deleted_at, t.created_at, t.updated_at, \
-         t.version, t.state, s.spec"
+         t.version, t.state, s.spec, t.purged_at"
     };
 }
 pub(crate) use task_columns;
@@ -45,14 +45,14 @@ const RETRIES: &str = concat!(
 const INSERT: &str = "INSERT INTO tasks (id, project, status, kind, priority, unmet, scheduled,
     fence, requeues, due_boot, due_millis, due_wall, root, retry_of, retry_count, retried_by,
     agent, owner, key, timeout, timeout_warning, retries_max, auto_retry, archived_at, deleted_at,
-    created_at, updated_at, version, state)
+    created_at, updated_at, version, state, purged_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)";
+    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
 const BEFORE: &str =
     "SELECT project, status, archived_at, deleted_at FROM tasks WHERE id = ?1 AND version = ?2";
 const UPDATE: &str = "UPDATE tasks SET status = ?2, fence = ?3, requeues = ?4, retried_by = ?5,
     timeout = ?6, timeout_warning = ?7, retries_max = ?8, auto_retry = ?9, archived_at = ?10,
-    deleted_at = ?11, updated_at = ?12, version = ?13, state = ?14
+    deleted_at = ?11, updated_at = ?12, version = ?13, state = ?14, purged_at = ?15
     WHERE id = ?1";
 
 /// A task from [`task_columns`].
@@ -86,6 +86,7 @@ pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<Task> {
             _ => row.json(21)?,
         },
         spec: row.json(22)?,
+        purged_at: row.maybe_time(23)?,
     })
 }
 
@@ -178,6 +179,7 @@ pub(crate) fn insert(connection: &Connection, task: &Task) -> Result<(), Error> 
                 task.updated_at.as_millis(),
                 int(task.version),
                 state_column(task)?,
+                task.purged_at.map(Timestamp::as_millis),
             ])
         })
         .explain()?;
@@ -230,11 +232,27 @@ pub(crate) fn update(connection: &Connection, task: &Task, expected: u64) -> Res
                 task.updated_at.as_millis(),
                 int(task.version),
                 state_column(task)?,
+                task.purged_at.map(Timestamp::as_millis),
             ])
         })
         .explain()?;
     let was = status.filter(|_| !hidden);
     count(connection, project, was, counted_as(task))
+}
+
+/// Replaces what was asked for of a task, and its key with it.
+pub(crate) fn rewrite_spec(connection: &Connection, task: &Task) -> Result<(), Error> {
+    let id = task_number(task.id);
+    let spec = to_json(&task.spec)?;
+    connection
+        .prepare_cached("UPDATE specs SET spec = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![id, spec]))
+        .explain()?;
+    let key = task.spec.key.as_ref().map(Key::as_str);
+    connection
+        .execute("UPDATE tasks SET key = ?2 WHERE id = ?1", params![id, key])
+        .explain()?;
+    Ok(())
 }
 
 /// What the status alone does not say of a state.

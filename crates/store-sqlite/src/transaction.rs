@@ -4,8 +4,9 @@ use app::{
     command::{self, Meta, Reply, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
-    ports::store::{Effect, IdKind, Reader, Tx},
+    ports::store::{Effect, IdKind, Mark, Reader, Tx},
     query::{Counts, TaskFilter},
+    restore::Told,
 };
 use domain::{
     id::{Key, ProjectId, SessionId, TaskId},
@@ -161,6 +162,10 @@ impl Reader for Transaction<'_> {
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
         singles::effects(self.connection, after, limit)
     }
+
+    fn mark(&self, mark: Mark) -> Result<u64, Error> {
+        singles::mark(self.connection, mark)
+    }
 }
 
 impl Tx for Transaction<'_> {
@@ -184,6 +189,14 @@ impl Tx for Transaction<'_> {
         tasks::update(self.connection, task, expected)
     }
 
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error> {
+        tasks::rewrite_spec(self.connection, task)
+    }
+
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
+        events::drop_payloads(self.connection, stream)
+    }
+
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error> {
         dependencies::release(self.connection, root)
     }
@@ -198,6 +211,18 @@ impl Tx for Transaction<'_> {
 
     fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error> {
         events::append(self.connection, meta, event, self.now.wall)
+    }
+
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error> {
+        events::append_again(self.connection, told)
+    }
+
+    fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
+        singles::raise_number(self.connection, kind, above)
+    }
+
+    fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
+        singles::set_mark(self.connection, mark, value)
     }
 
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error> {

@@ -28,6 +28,8 @@ const MANIFEST: &str = "manifest.json";
 const DECISIONS: &str = "decisions.md";
 const CONVERSATION: &str = "conversation";
 const INDEX: &str = ".index";
+/// The version of the task that last went back to a checkpoint, with plan and decisions.
+const REWOUND: &str = ".rewound";
 const NEW: &str = ".new-";
 const OLD: &str = ".old-";
 
@@ -211,6 +213,39 @@ impl Checkpoints for CheckpointFolders {
             }
         }
         Ok(())
+    }
+
+    fn bring_back(
+        &self,
+        root: &Path,
+        from: (TaskId, CheckpointId),
+        to: (TaskId, u64),
+    ) -> Result<(), FolderError> {
+        let source = Self::existing(root, from.0)?
+            .map(|checkpoints| checkpoints.existing(&from.1.to_string()))
+            .transpose()?
+            .flatten();
+        let Some(source) = source else {
+            return Ok(());
+        };
+        let (task, version) = to;
+        let target = ProjectFolders::task(root, task)?;
+        // Nobody adds a decision meanwhile.
+        let _lock = target.lock_patiently()?;
+        let (checkpoints, _) = target.made(CHECKPOINTS)?;
+        let mark = checkpoints.read(REWOUND)?;
+        let mark = mark.and_then(|mark| String::from_utf8(mark).ok()?.trim().parse().ok());
+        if mark.is_some_and(|done: u64| done >= version) {
+            return Ok(());
+        }
+        for name in [PLAN, DECISIONS] {
+            match source.read(name)? {
+                Some(content) => target.replace(name, &content, Durability::Synced)?,
+                None => target.remove(name)?,
+            }
+        }
+        let mark = format!("{version}\n");
+        checkpoints.replace(REWOUND, mark.as_bytes(), Durability::Synced)
     }
 
     fn conversation(&self, root: &Path, task: TaskId, id: CheckpointId) -> PathBuf {

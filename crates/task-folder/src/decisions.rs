@@ -15,7 +15,7 @@ use app::{
 
 use crate::dir::{Dir, failed};
 
-const FILE: &str = "decisions.md";
+pub(crate) const FILE: &str = "decisions.md";
 const TEMPORARY: &str = ".decisions.md.tmp";
 const TITLE: &str = "# Decisions\n";
 

@@ -324,6 +324,12 @@ impl Dir {
         renamed.map_err(|error| self.error("write", to, error))
     }
 
+    /// Gives each of two names to what has the other.
+    pub(crate) fn exchange(&self, one: &str, other: &str) -> Result<(), FolderError> {
+        rustix::fs::renameat_with(&self.fd, one, &self.fd, other, RenameFlags::EXCHANGE)
+            .map_err(|errno| self.error("write", other, errno))
+    }
+
     /// Renames inside the folder; fails where the new name is taken.
     pub(crate) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE)

@@ -13,12 +13,13 @@ use domain::{
     id::{SessionId, TaskId},
     redact::Redactor,
     session::Outcome,
-    task::{Task, TaskStatus},
+    task::Task,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     dir::{Dir, Durability, failed},
+    image,
     log::FileLog,
     transcript::FileTranscript,
 };
@@ -38,32 +39,12 @@ const GATES: &str = "gates";
 /// Everything that sessions write stays out of the repository, this file included.
 const IGNORED: &str = "/*\n!/config.toml\n!/agents/\n!/templates/\n";
 
-const STATE_SCHEMA: &str = "crewboss.task";
 const OUTCOME_SCHEMA: &str = "crewboss.outcome";
-const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// The `.crewboss/` folders of projects.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProjectFolders;
-
-/// `state.json`.
-#[derive(Serialize)]
-struct Image<'a> {
-    schema: &'static str,
-    schema_version: u32,
-    status: TaskStatus,
-    agent: &'a str,
-    prompt: &'a str,
-    #[serde(flatten)]
-    task: &'a Task,
-}
-
-/// What is asked of a `state.json` that is there already.
-#[derive(Deserialize)]
-struct Shown {
-    schema: String,
-    version: u64,
-}
 
 /// `outcome.json`.
 #[derive(Serialize, Deserialize)]
@@ -82,8 +63,17 @@ impl ProjectFolders {
         Self
     }
 
+    /// `.crewboss/`; made where it is missing.
+    pub(crate) fn home(root: &Path) -> Result<Dir, FolderError> {
+        Ok(Dir::root(root)?.made(HOME)?.0)
+    }
+
+    pub(crate) fn existing_home(root: &Path) -> Result<Option<Dir>, FolderError> {
+        Dir::root(root)?.existing(HOME)
+    }
+
     fn tasks(root: &Path) -> Result<Dir, FolderError> {
-        let (home, _) = Dir::root(root)?.made(HOME)?;
+        let home = Self::home(root)?;
         let (tasks, is_new) = home.made(TASKS)?;
         if is_new && !home.has(IGNORE) {
             home.replace(IGNORE, IGNORED.as_bytes(), Durability::Atomic)?;
@@ -210,15 +200,7 @@ impl Folders for ProjectFolders {
         if shown(&folder).is_some_and(|version| version >= task.version) {
             return Ok(());
         }
-        let image = Image {
-            schema: STATE_SCHEMA,
-            schema_version: SCHEMA_VERSION,
-            status: task.status(),
-            agent: task.spec.agent.as_str(),
-            prompt: &task.spec.prompt,
-            task,
-        };
-        let json = pretty(&image, &folder, STATE)?;
+        let json = image::document(task, &folder)?;
         folder.replace(STATE, &json, Durability::Atomic)
     }
 
@@ -237,8 +219,7 @@ impl Folders for ProjectFolders {
 /// The version of a whole `state.json`.
 fn shown(folder: &Dir) -> Option<u64> {
     let content = folder.read(STATE).ok()??;
-    let shown: Shown = serde_json::from_slice(&content).ok()?;
-    (shown.schema == STATE_SCHEMA).then_some(shown.version)
+    Some(image::parse(&content).ok()?.version)
 }
 
 pub(crate) fn pretty<T: Serialize>(
@@ -252,7 +233,7 @@ pub(crate) fn pretty<T: Serialize>(
     Ok(json)
 }
 
-fn plan(task: &Task) -> String {
+pub(crate) fn plan(task: &Task) -> String {
     let spec = &task.spec;
     format!(
         "# {}\n\n- Task: {}\n- Agent: {}\n- Created: {}\n\n## Prompt\n\n{}\n\n## Progress\n\n",
@@ -312,6 +293,7 @@ mod tests {
             not_before: None,
             archived_at: None,
             deleted_at: None,
+            purged_at: None,
             created_at: at,
             updated_at: at,
             version,

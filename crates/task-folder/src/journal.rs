@@ -3,11 +3,14 @@
 mod files;
 mod line;
 mod lines;
+pub(crate) mod project;
 mod reader;
+mod rewrite;
 mod rotation;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod whole;
 mod writer;
 
 use std::path::Path;
@@ -16,7 +19,7 @@ use app::ports::{
     folders::FolderError,
     journal::{
         ChainVerdict, Decision, Finding, Journal, JournalLimits, LogFilter, LogReceiver, NewEntry,
-        Projected, Survives,
+        Projected, Rewritten, Survives,
     },
 };
 use domain::{id::TaskId, time::Timestamp};
@@ -116,6 +119,27 @@ impl Journal for ProjectJournal {
             Some(folder) => reader::read(&folder, filter, receive),
             None => Ok(()),
         }
+    }
+
+    fn read_whole(
+        &self,
+        root: &Path,
+        task: TaskId,
+        receive: &mut LogReceiver<'_>,
+    ) -> Result<(), FolderError> {
+        match ProjectFolders::existing_task(root, task)? {
+            Some(folder) => whole::read(&folder, receive),
+            None => Ok(()),
+        }
+    }
+
+    fn rewrite(
+        &self,
+        root: &Path,
+        task: TaskId,
+        events: &[NewEntry],
+    ) -> Result<Rewritten, FolderError> {
+        rewrite::rewrite(&ProjectFolders::task(root, task)?, events)
     }
 
     fn verify(&self, root: &Path, task: TaskId) -> Result<ChainVerdict, FolderError> {

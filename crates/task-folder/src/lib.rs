@@ -27,10 +27,13 @@ mod checkpoints;
 mod decisions;
 mod dir;
 mod folders;
+mod image;
 mod journal;
+mod layers;
 mod log;
 mod transcript;
 
 pub use checkpoints::CheckpointFolders;
 pub use folders::ProjectFolders;
 pub use journal::ProjectJournal;
+pub use layers::ProjectLayers;

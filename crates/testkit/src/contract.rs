@@ -10,6 +10,7 @@ pub mod world;
 
 pub mod claiming;
 pub mod creating;
+pub mod deleting;
 pub mod depending;
 pub mod ending;
 pub mod external;
@@ -83,6 +84,13 @@ macro_rules! store_contract {
             external::an_external_task_waits_for_its_dependencies,
             keeping::deleting_and_archiving_move_the_counters,
             keeping::what_others_wait_for_is_not_deleted,
+            deleting::what_is_deleted_comes_back_as_it_was,
+            deleting::an_archived_task_is_deleted_and_comes_back_archived,
+            deleting::a_task_that_is_needed_is_not_deleted,
+            deleting::a_chain_outlives_its_tasks,
+            deleting::a_purged_task_leaves_its_place_and_its_hashes,
+            deleting::what_is_gone_on_from_is_not_purged,
+            deleting::deleted_tasks_are_found_where_they_are_asked_for,
             keeping::pages_follow_each_other,
             keeping::an_idempotency_key_gets_the_first_answer_for_a_day,
             keeping::effects_are_owed_until_they_are_done,

@@ -22,6 +22,7 @@ mod prepare;
 mod process;
 mod remove;
 mod repository;
+mod retire;
 mod salvage;
 mod snapshot;
 mod worktree;
@@ -30,7 +31,8 @@ use std::path::{Path, PathBuf};
 
 use app::ports::workspaces::{
     Authorship, CheckpointRequest, CheckpointTree, Committed, Diff, Inventory, KeptCheckpoint,
-    Merged, PrepareRequest, Published, Removed, Salvage, Target, WorkspaceError, Workspaces,
+    Merged, PrepareRequest, Published, Removed, Retired, Salvage, Target, WorkspaceError,
+    Workspaces,
 };
 use domain::{
     id::{CheckpointId, SessionId},
@@ -174,6 +176,22 @@ impl Workspaces for GitWorkspaces {
         session: SessionId,
     ) -> Result<(), WorkspaceError> {
         remove::discard_folder(&self.layout, workspace, session)
+    }
+
+    fn retire(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<Retired, WorkspaceError> {
+        match self.parts(workspace)? {
+            Some((repository, _)) if repository.common.is_dir() => {
+                let lock = repository.lock(self.layout.state())?;
+                let retired = retire::retire(&repository, workspace, session);
+                drop(lock);
+                retired
+            }
+            _ => Ok(Retired::default()),
+        }
     }
 
     fn diff(

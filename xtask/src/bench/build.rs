@@ -16,15 +16,18 @@ const FLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static";
 /// looked up weakly, which a static program satisfies only if something asks for it.
 const LINKED: [&str; 2] = ["-C", "link-arg=-Wl,-u,posix_spawn_file_actions_addchdir_np"];
 
-/// Builds the program; answers where it is.
-pub(crate) fn release() -> Result<PathBuf> {
+/// Builds the program, and what measures the store and the logs by themselves; answers the folder
+/// that they are in.
+pub(crate) fn all() -> Result<PathBuf> {
     build(&["--package", "crewboss", "--bin", "crewboss"])?;
-    let program = folder()?.join("crewboss");
-    let found = switches(&fs::read(&program)?);
+    let folder = folder()?;
+    let found = switches(&fs::read(folder.join("crewboss"))?);
     if let Some(first) = found.first() {
         bail!("the released program knows `{first}`, which is for tests alone");
     }
-    Ok(program)
+    build(&["--package", "store-sqlite", "--example", "store-speed"])?;
+    build(&["--package", "task-folder", "--example", "log-speed"])?;
+    Ok(folder)
 }
 
 /// What only tests may say to a program.
@@ -42,12 +45,6 @@ fn switches(program: &[u8]) -> Vec<&'static str> {
             .any(|part| part == name.as_bytes())
     };
     SWITCHES.into_iter().filter(knows).collect()
-}
-
-/// Builds what measures the store by itself.
-pub(crate) fn store_speed() -> Result<PathBuf> {
-    build(&["--package", "store-sqlite", "--example", "speed"])?;
-    Ok(folder()?.join("examples/speed"))
 }
 
 fn build(what: &[&str]) -> Result<()> {

@@ -159,8 +159,15 @@ impl Stage {
             .stdout
             .take()
             .context("the daemon's output is piped")?;
+        let mut lines = BufReader::new(lines).lines().map_while(Result::ok);
+        for line in lines.by_ref() {
+            println!("  daemon: {line}");
+            if line.contains("Ctrl+C") {
+                break;
+            }
+        }
         let show = std::thread::spawn(move || {
-            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+            for line in lines {
                 println!("  daemon: {line}");
             }
         });

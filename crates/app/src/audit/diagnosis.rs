@@ -70,7 +70,7 @@ impl Diagnosis {
     /// The fault, where the row alone shows it; else what has to see the rows behind it.
     pub(super) fn begin(spot: Spot, row: Row) -> Result<Fault, Box<Self>> {
         let known = match &row.entry {
-            Ok(entry) if row.position == spot.position => alone(&spot, &row, entry),
+            Ok(entry) if row.position == spot.position => alone(&spot, entry),
             _ => None,
         };
         known.ok_or_else(|| {
@@ -176,7 +176,7 @@ impl Diagnosis {
     /// Whether header and content are those that the row's hash in its stream stands for.
     fn content_holds(&self, entry: &Entry) -> bool {
         let (seq, previous) = self.spot.stream;
-        let payload_hash = self.row.payload_hash(entry);
+        let payload_hash = entry.payload_hash();
         entry.seq == seq + 1
             && entry.stream_hash == event::stream_hash(&previous, &entry.header, &payload_hash)
     }
@@ -253,7 +253,7 @@ fn fits(spot: &Spot, entry: &Entry) -> bool {
 }
 
 /// What the row alone shows.
-fn alone(spot: &Spot, row: &Row, entry: &Entry) -> Option<Fault> {
+fn alone(spot: &Spot, entry: &Entry) -> Option<Fault> {
     let position = spot.position;
     let edited = |evidence: &str| Some(fault(position, Tampering::Edited, evidence));
     let own = place(entry);
@@ -263,7 +263,7 @@ fn alone(spot: &Spot, row: &Row, entry: &Entry) -> Option<Fault> {
             return edited(why);
         }
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&entry.payload).is_ok();
-        return edited(if is_json || row.dropped.is_some() {
+        return edited(if is_json || entry.dropped.is_some() {
             "its header or content was changed"
         } else {
             "its content was changed and is no JSON"
@@ -275,7 +275,7 @@ fn alone(spot: &Spot, row: &Row, entry: &Entry) -> Option<Fault> {
     {
         return edited("its stream or sequence number was changed");
     }
-    let payload_hash = row.payload_hash(entry);
+    let payload_hash = entry.payload_hash();
     let content = event::stream_hash(&spot.stream.1, &entry.header, &payload_hash);
     let as_hashed = event::global_hash(
         &spot.global,

@@ -96,8 +96,8 @@ impl Line {
     pub fn of(row: Row, previous: Option<Hash>) -> Result<Self, Error> {
         let position = row.position;
         let corrupt = |why: &str| Error::corrupt(format!("position {position}: {why}"));
-        let payload_hash = row.dropped;
         let entry = row.entry.map_err(|why| corrupt(&why))?;
+        let payload_hash = entry.payload_hash();
         let text = |bytes, what| {
             String::from_utf8(bytes).map_err(|_| corrupt(&format!("its {what} is no text")))
         };
@@ -105,8 +105,8 @@ impl Line {
             position: entry.position,
             stream: entry.stream,
             seq: entry.seq,
-            payload_hash: payload_hash.unwrap_or_else(|| event::payload_hash(&entry.payload)),
-            payload: match payload_hash {
+            payload_hash,
+            payload: match entry.dropped {
                 Some(_) => None,
                 None => Some(text(entry.payload, "content")?),
             },
@@ -127,7 +127,6 @@ impl Row {
         let unreadable = |position: i64, why: String| Self {
             position,
             entry: Err(why),
-            dropped: None,
             previous: None,
         };
         let line: Line = match serde_json::from_str(line) {
@@ -151,10 +150,10 @@ impl Row {
                 seq: line.seq,
                 header: line.header.into_bytes(),
                 payload,
+                dropped,
                 stream_hash: line.stream_hash,
                 global_hash: line.global_hash,
             }),
-            dropped,
             previous: Some(line.previous_stream_hash),
         }
     }

@@ -53,13 +53,13 @@ impl Walk {
             self.report.fault = Some(fault);
             return ControlFlow::Break(());
         }
-        if !holds(&row, entry, &previous) {
+        if !holds(entry, &previous) {
             self.suspect = Some(row);
             return ControlFlow::Continue(());
         }
         self.seq = entry.seq;
         self.hash = Some(entry.stream_hash);
-        self.report.passed(&row, entry, entry.stream_hash);
+        self.report.passed(entry, entry.stream_hash);
         ControlFlow::Continue(())
     }
 
@@ -110,14 +110,14 @@ impl Walk {
             tampering: Tampering::Edited,
             evidence: evidence.to_owned(),
         };
-        if holds(next, later, &entry.stream_hash) {
+        if holds(later, &entry.stream_hash) {
             return Some(fault("its header or content was changed"));
         }
         let previous = self.before(entry, suspect);
-        if holds(next, later, &own_hash(suspect, entry, &previous)) {
+        if holds(later, &own_hash(entry, &previous)) {
             return Some(fault("its hash in the stream's chain was changed"));
         }
-        let fits = holds(next, later, &previous);
+        let fits = holds(later, &previous);
         fits.then(|| Fault {
             position: suspect.position,
             until: None,
@@ -139,10 +139,10 @@ impl Walk {
     }
 }
 
-fn own_hash(row: &Row, entry: &Entry, previous: &Hash) -> Hash {
-    event::stream_hash(previous, &entry.header, &row.payload_hash(entry))
+fn own_hash(entry: &Entry, previous: &Hash) -> Hash {
+    event::stream_hash(previous, &entry.header, &entry.payload_hash())
 }
 
-fn holds(row: &Row, entry: &Entry, previous: &Hash) -> bool {
-    entry.stream_hash == own_hash(row, entry, previous)
+fn holds(entry: &Entry, previous: &Hash) -> bool {
+    entry.stream_hash == own_hash(entry, previous)
 }

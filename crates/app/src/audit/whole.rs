@@ -135,7 +135,7 @@ impl<'s> Walk<'s> {
         self.streams.set(entry.stream, entry.seq, entry.stream_hash);
         self.before_last = Some(self.last.1);
         self.last = (expected, hash);
-        self.report.passed(&row, entry, hash);
+        self.report.passed(entry, hash);
         Ok(self.hold_heads())
     }
 
@@ -161,7 +161,7 @@ impl<'s> Walk<'s> {
             seq,
             stream,
         };
-        let payload_hash = row.payload_hash(entry);
+        let payload_hash = entry.payload_hash();
         let stream_hash = event::stream_hash(&heads.stream, &entry.header, &payload_hash);
         entry.seq == heads.seq + 1
             && row.previous.is_none_or(|hash| hash == heads.stream)

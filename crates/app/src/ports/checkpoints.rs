@@ -27,6 +27,12 @@ pub enum Cause {
     Interval,
     /// The task's work was about to be merged.
     Merge,
+    /// The task was about to go back to an earlier one.
+    Restore,
+    /// The agent had finished another of its turns.
+    Turns,
+    /// What looks after the task was about to end.
+    Shutdown,
 }
 
 impl Cause {
@@ -37,6 +43,9 @@ impl Cause {
             Self::Asked => "asked",
             Self::Interval => "interval",
             Self::Merge => "merge",
+            Self::Restore => "restore",
+            Self::Turns => "turns",
+            Self::Shutdown => "shutdown",
         }
     }
 }
@@ -235,6 +244,15 @@ pub trait Checkpoints: Send + Sync + std::fmt::Debug {
         root: &Path,
         from: (TaskId, CheckpointId),
         to: TaskId,
+    ) -> Result<(), FolderError>;
+
+    /// Gives a task the plan and decisions of a checkpoint in place of its own, once for each of its
+    /// versions that went back to one: said again, nothing changes.
+    fn bring_back(
+        &self,
+        root: &Path,
+        from: (TaskId, CheckpointId),
+        to: (TaskId, u64),
     ) -> Result<(), FolderError>;
 
     /// The folder of a visible one's conversation.

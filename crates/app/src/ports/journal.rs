@@ -246,6 +246,17 @@ pub struct ChainVerdict {
     pub breach: Option<(Breach, Finding)>,
 }
 
+/// What making a log again did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// How many entries it has.
+    pub entries: u64,
+    /// How many of them the store does not have.
+    pub messages: u64,
+    /// The names under which the old files are kept.
+    pub aside: Vec<String>,
+}
+
 /// What an append of events did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projected {
@@ -315,6 +326,24 @@ pub trait Journal: Send + Sync + fmt::Debug {
         filter: &LogFilter,
         receive: &mut LogReceiver<'_>,
     ) -> Result<(), FolderError>;
+
+    /// Reads the entries that are as they were written, oldest first, with memory for one line.
+    /// Everything else is a finding.
+    fn read_whole(
+        &self,
+        root: &Path,
+        task: TaskId,
+        receive: &mut LogReceiver<'_>,
+    ) -> Result<(), FolderError>;
+
+    /// Makes the log again from the task's events, oldest first, and from those entries of the old
+    /// one that are as they were written and tell of no event. The old files are kept aside.
+    fn rewrite(
+        &self,
+        root: &Path,
+        task: TaskId,
+        events: &[NewEntry],
+    ) -> Result<Rewritten, FolderError>;
 
     /// Holds every line to the chain.
     fn verify(&self, root: &Path, task: TaskId) -> Result<ChainVerdict, FolderError>;

@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     event::{Entry, NewEvent, Stream},
     query::{Counts, Query, TaskFilter, View},
+    restore::Told,
 };
 
 /// Kinds of rows that have ids of their own.
@@ -27,6 +28,18 @@ pub enum IdKind {
     Task,
     /// [`SessionId`].
     Session,
+}
+
+/// A number that a store keeps of itself; 0 until it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mark {
+    /// The high part of every fence that is given out. Raised when a store is built again from
+    /// something else than itself.
+    Epoch,
+    /// The first position of what was taken from elsewhere and no signed head vouches for.
+    UnverifiedFrom,
+    /// The last position of that.
+    UnverifiedTo,
 }
 
 /// An act outside the store that has to follow a commit.
@@ -91,6 +104,8 @@ pub trait Reader {
     /// At most `limit` effects that nobody has acknowledged, in the order of their tasks, of those
     /// behind a task or of all.
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error>;
+    /// A number that the store keeps of itself.
+    fn mark(&self, mark: Mark) -> Result<u64, Error>;
 }
 
 /// One transaction: reads see its own writes, and nothing of it is seen before it commits.
@@ -110,6 +125,11 @@ pub trait Tx: Reader {
     /// # Errors
     /// [`Error::Conflict`] where it is another.
     fn update_task(&mut self, task: &Task, expected: u64) -> Result<(), Error>;
+    /// Replaces what a task was asked for: its key where it is deleted, else what it goes on from
+    /// and where it edits. Said before [`Self::update_task`] of the same change.
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error>;
+    /// Drops the content of every entry of a stream and keeps its hash in its place.
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error>;
     /// Says that a chain has completed: whoever waits for it waits for one chain less. Said once
     /// for each chain.
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error>;
@@ -123,6 +143,13 @@ pub trait Tx: Reader {
     /// Writes an event to the end of the log and of its stream ([`crate::event::compose`]); returns
     /// its position.
     fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error>;
+    /// Writes an event that was written before, with its bytes as they were, to the end of the log
+    /// and of its stream ([`crate::event::seal`]).
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error>;
+    /// Numbers of a kind are given out above this one from now on.
+    fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error>;
+    /// Sets a number that the store keeps of itself.
+    fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error>;
     /// Notes an effect. One for each task: a later version replaces an earlier one.
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error>;
     /// Forgets an effect, unless a later version has been noted since.

@@ -106,6 +106,15 @@ pub enum Removed {
     Kept(PathBuf),
 }
 
+/// What became of the references to a session's work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// References that are gone.
+    pub removed: Vec<String>,
+    /// References that keep work which is nowhere else.
+    pub kept: Vec<String>,
+}
+
 /// The difference between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diff {
@@ -190,6 +199,8 @@ pub struct CheckpointRequest {
     pub index: PathBuf,
     /// Where the index of an earlier checkpoint of the session is, and the next one's goes.
     pub known_index: PathBuf,
+    /// The tree of an earlier checkpoint of the session, and its [`CheckpointTree::bytes`].
+    pub known_tree: Option<(CommitId, u64)>,
 }
 
 /// What was kept of a workspace: objects that no reference keeps yet.
@@ -516,6 +527,18 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
         workspace: &WorkspaceRecord,
         session: SessionId,
     ) -> Result<(), WorkspaceError>;
+
+    /// Removes the branch of a session's work and what was salvaged of it, as far as other branches
+    /// have all of that. A branch that has work of its own becomes a salvage reference; one that
+    /// somebody has checked out stays.
+    ///
+    /// # Errors
+    /// Where the repository cannot be read or written.
+    fn retire(
+        &self,
+        workspace: &WorkspaceRecord,
+        session: SessionId,
+    ) -> Result<Retired, WorkspaceError>;
 
     /// The difference between two commits; the patch is cut at `patch_bytes_max`.
     ///

@@ -14,7 +14,7 @@ use crate::{
     command::Meta,
     error::Error,
     event::{NewEvent, Stream, StreamKind},
-    ports::store::{Effect, Tx},
+    ports::store::{Effect, Mark, Tx},
 };
 
 #[derive(Debug)]
@@ -83,7 +83,12 @@ impl<'a> Change<'a> {
 
     /// Asks a task to decide, and stores what it became. Without an event nothing is written.
     pub(crate) fn change_task(&mut self, task: Task, command: &TaskCommand) -> Result<Task, Error> {
-        let events = task.decide(command)?;
+        let mut events = task.decide(command)?;
+        if events.iter().any(TaskEvent::gives_fence) {
+            let epoch = self.tx.mark(Mark::Epoch)?;
+            let in_epoch = |event: TaskEvent| event.in_epoch(task.fence, epoch);
+            events = events.into_iter().map(in_epoch).collect();
+        }
         let expected = task.version;
         let before = task.status();
         let at = self.tx.now().wall;
@@ -93,6 +98,9 @@ impl<'a> Change<'a> {
         }
         if events.is_empty() {
             return Ok(changed);
+        }
+        if events.iter().any(TaskEvent::changes_spec) {
+            self.tx.rewrite_spec(&changed)?;
         }
         self.tx.update_task(&changed, expected)?;
         for event in &events {
@@ -140,6 +148,18 @@ impl<'a> Change<'a> {
         Ok((changed, true))
     }
 
+    /// Stores what is left of a session whose task is purged.
+    pub(crate) fn purge_session(&mut self, session: Session) -> Result<(), Error> {
+        let expected = session.version;
+        let event = SessionEvent::Purged {
+            session: Box::new(session.clone().emptied()),
+        };
+        let at = self.tx.now().wall;
+        let emptied = session.evolve(&event, at);
+        self.tx.update_session(&emptied, expected)?;
+        self.record_session(&emptied, &event)
+    }
+
     fn record_task(&mut self, task: &Task, event: &TaskEvent) -> Result<(), Error> {
         self.append(NewEvent {
             project: task.project,
@@ -179,6 +199,6 @@ impl<'a> Change<'a> {
 }
 
 /// The JSON of an event, as it is stored and hashed.
-pub(super) fn encode<T: serde::Serialize>(event: &T) -> Result<Vec<u8>, Error> {
+pub(crate) fn encode<T: serde::Serialize>(event: &T) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(event).map_err(|error| Error::corrupt(format!("unwritable event: {error}")))
 }

@@ -1,8 +1,10 @@
 //! Notes checkpoints, and makes tasks of them.
 
 use domain::{
+    agent::AgentName,
     id::{CheckpointId, TaskId},
     rejection::Rejected,
+    session::{Outcome, SessionCommand, SessionStatus, StopReason},
     task::{Continuation, Task, TaskCommand, TaskKind, TaskSpec},
     workspace::WorkspaceMode,
 };
@@ -20,11 +22,13 @@ pub(crate) fn record_checkpoint(
     id: TaskId,
     checkpoint: CheckpointId,
     manifest: &str,
+    content: Option<String>,
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
     let command = TaskCommand::Checkpoint {
         checkpoint,
         manifest: manifest.to_owned(),
+        content,
     };
     let task = change.change_task(task, &command)?;
     Ok(Output::Task {
@@ -33,11 +37,56 @@ pub(crate) fn record_checkpoint(
     })
 }
 
+/// Sends a task that has not ended back to a checkpoint. A session whose runner has not spoken yet
+/// ends here, another is told to.
+pub(crate) fn rewind_task(
+    change: &mut Change<'_>,
+    id: TaskId,
+    continues: &Continuation,
+    workspace: WorkspaceMode,
+) -> Result<Output, Error> {
+    let command = TaskCommand::Rewind {
+        continues: continues.clone(),
+        workspace,
+    };
+    let task = change.task(id)?;
+    let mut task = change.change_task(task, &command)?;
+    let mut told = None;
+    for session in task.sessions().to_vec() {
+        let session = change.session(session)?;
+        if let Some(StopReason::Cancel | StopReason::ManualTimeout) = session.stop {
+            let why = "somebody has told it to end";
+            return Err(Rejected::new(id, task.status().as_str(), "restore", why).into());
+        }
+        let fence = session.fence;
+        let reason = StopReason::Rewind;
+        let (session, _) =
+            change.change_session(session, fence, &SessionCommand::Stop { reason })?;
+        if session.status != SessionStatus::Queued {
+            told = Some(Box::new(session));
+            continue;
+        }
+        let outcome = Box::new(Outcome::bare(reason.result(), change.now().wall));
+        change.change_session(session, fence, &SessionCommand::Finish { outcome })?;
+        let requeue = TaskCommand::Requeue {
+            fence,
+            requeues_max: 0,
+            counts: false,
+        };
+        task = change.change_task(task, &requeue)?;
+    }
+    Ok(Output::Stopping {
+        task: Box::new(task),
+        session: told,
+    })
+}
+
 /// What a task that goes on from a checkpoint differs in.
 pub(crate) struct Fork<'a> {
     pub(crate) continues: &'a Continuation,
     pub(crate) workspace: WorkspaceMode,
     pub(crate) hint: Option<&'a str>,
+    pub(crate) agent: Option<&'a AgentName>,
     pub(crate) only_ended: bool,
 }
 
@@ -72,6 +121,7 @@ pub(crate) fn fork_task(
     };
     let spec = TaskSpec {
         key: None,
+        agent: fork.agent.unwrap_or(&from.spec.agent).clone(),
         prompt,
         workspace: Some(fork.workspace),
         continues: Some(fork.continues.clone()),

@@ -32,5 +32,6 @@ pub(super) fn continuation(change: &mut Change<'_>, id: TaskId) -> Result<Contin
         session: session.id,
         commit: session.outcome.and_then(|outcome| outcome.commit),
         checkpoint: None,
+        rewound: None,
     })
 }

@@ -262,6 +262,7 @@ impl Import<'_, '_> {
             not_before: None,
             archived_at: imported.is_archived.then_some(now),
             deleted_at: None,
+            purged_at: None,
             created_at: imported.created_at,
             updated_at: now,
             version: 1,

@@ -101,11 +101,20 @@ fn task_command(
         .outcome
         .as_ref()
         .map(|outcome| outcome.result.clone());
-    let Some(result) = known.or_else(|| session.stop.map(StopReason::result)) else {
+    let result = match (known, session.stop) {
+        // Only work that was finished before it could be ended stands against going back.
+        (Some(result), Some(StopReason::Rewind)) if result != SessionResult::Completed => None,
+        // Ended to go back, and then for good.
+        (None | Some(SessionResult::Stopped), Some(stop)) if stop != StopReason::Rewind => {
+            Some(stop.result())
+        }
+        (known, _) => known,
+    };
+    let Some(result) = result else {
         return TaskCommand::Requeue {
             fence,
             requeues_max: recovery.requeues_max,
-            counts,
+            counts: counts && session.stop.is_none(),
         };
     };
     match result {

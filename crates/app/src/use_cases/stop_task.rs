@@ -2,6 +2,7 @@
 
 use domain::{
     id::TaskId,
+    rejection::Rejected,
     session::{Outcome, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason},
     task::TaskCommand,
 };
@@ -16,6 +17,10 @@ pub(crate) fn stop_task(
     reason: StopReason,
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
+    if reason == StopReason::Rewind {
+        let why = "only going back to a checkpoint ends a session for that";
+        return Err(Rejected::new(id, task.status().as_str(), "stop", why).into());
+    }
     let mut told = None;
     for session in task.sessions().to_vec() {
         let session = change.session(session)?;

@@ -110,6 +110,7 @@ fn rotate(context: &Context) -> Outcome {
         },
     })?;
     heads::sign_now(context)?;
+    context.tell_project(&project, true);
     let out = &context.out;
     out.line(format_args!(
         "Heads are signed by key {} from now on; those of {retired} stay good",

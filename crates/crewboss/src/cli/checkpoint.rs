@@ -20,9 +20,25 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    short: Short,
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
+}
+
+/// `checkpoint ID`, for `checkpoint create ID` and `checkpoint list ID`.
+#[derive(Debug, clap::Args)]
+struct Short {
+    #[command(flatten)]
+    task: super::other_names::Target,
+    /// What to remember about it
+    #[arg(long, visible_alias = "note", value_name = "TEXT", hide = true)]
+    description: Option<String>,
+    /// List the checkpoints of the task instead
+    #[arg(long, short, conflicts_with = "description", hide = true)]
+    list: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -66,12 +82,16 @@ enum Verb {
         #[arg(long)]
         stat: bool,
     },
-    /// Begin again from a checkpoint of a task that has ended, as a new task
+    /// Go back to a checkpoint: a task that has ended begins again as a new task, any other goes on
+    /// from there itself
     Restore {
         /// The checkpoint, or a task of which the newest is meant
         #[arg(value_name = "CHECKPOINT|ID")]
         checkpoint: String,
-        /// Start the new task at once
+        /// Another agent for the new task of one that has ended
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
+        /// Start it at once; a task that was running is started again in any case
         #[arg(long)]
         run: bool,
     },
@@ -83,6 +103,9 @@ enum Verb {
         /// What the new task is told besides
         #[arg(long, value_name = "HINT")]
         with: Option<String>,
+        /// Another agent for the new task
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
         /// Start the new task at once
         #[arg(long)]
         run: bool,
@@ -103,7 +126,14 @@ enum Verb {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        match self.verb {
+        let Some(verb) = self.verb else {
+            let task = self.short.task.name()?;
+            if self.short.list {
+                return show::list(context, &task);
+            }
+            return create(context, &task, self.short.description, false);
+        };
+        match verb {
             Verb::Create {
                 task,
                 note,
@@ -112,14 +142,17 @@ impl Args {
             Verb::List { task } => show::list(context, &task),
             Verb::Show { checkpoint } => show::show(context, &checkpoint),
             Verb::Diff { from, to, stat, .. } => show::diff(context, &from, to.as_deref(), stat),
-            Verb::Restore { checkpoint, run } => {
-                restore::make(context, &checkpoint, None, true, run)
-            }
+            Verb::Restore {
+                checkpoint,
+                agent,
+                run,
+            } => restore::restore(context, &checkpoint, agent, run),
             Verb::Fork {
                 checkpoint,
                 with,
+                agent,
                 run,
-            } => restore::make(context, &checkpoint, with, false, run),
+            } => restore::fork(context, &checkpoint, with, agent, run),
             Verb::Delete { checkpoints } => delete(context, &checkpoints),
             Verb::Prune { dry_run } => prune(context, dry_run),
         }
@@ -230,13 +263,8 @@ fn apply_rules(context: &Context, project: &Project, checkpointer: &Checkpointer
 
 /// Keeps what a task has reached before something is done with its work.
 pub(super) fn before_merge(context: &Context, task: TaskId) -> Result<(), Fail> {
-    let wish = Wish {
-        note: None,
-        cause: Cause::Merge,
-        with_ignored: false,
-    };
     let (project, checkpointer) = of_project(context)?;
-    let made = checkpointer.create(task, &wish)?;
+    let made = checkpointer.create(task, &Wish::because(Cause::Merge))?;
     context
         .out
         .info(format_args!("checkpoint {}", made.manifest.id));

@@ -1,4 +1,4 @@
-//! `clean`: delete tasks that have ended.
+//! `clean`: delete tasks that have ended, so that they can be brought back.
 
 use api_types::CleanDocument;
 use app::command::{Command, Output};
@@ -9,6 +9,7 @@ use domain::{
 
 use crate::{
     context::{Context, unexpected},
+    deletion,
     fail::{Exit, Fail, Outcome},
     render::some_of,
     stop::remove_workspaces,
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Remove them for good, with their folders, checkpoints and branches
+    #[arg(long)]
+    purge: bool,
 }
 
 impl Args {
@@ -39,6 +43,7 @@ impl Args {
             context.out.print(&CleanDocument {
                 deleted: vec![],
                 kept: vec![],
+                purged: vec![],
             })?;
             return Ok(Exit::Ok);
         }
@@ -46,7 +51,7 @@ impl Args {
             context.out.line("Cancelled.")?;
             return Ok(Exit::Ok);
         }
-        delete(context, &word, &tasks)
+        delete(context, &word, &tasks, self.purge)
     }
 
     fn matching(&self, context: &Context) -> Result<(String, Vec<Task>), Fail> {
@@ -105,15 +110,11 @@ fn agreed(context: &Context, tasks: &[Task]) -> Result<bool, Fail> {
 }
 
 /// First what is on disk, so that nothing is forgotten that still has something there.
-fn delete(context: &Context, word: &str, tasks: &[Task]) -> Outcome {
+fn delete(context: &Context, word: &str, tasks: &[Task], purge: bool) -> Outcome {
     let mut ids = Vec::with_capacity(tasks.len());
     let mut kept = Vec::new();
     for task in tasks {
-        let removed = remove_workspaces(context, &context.details(task.id)?).and_then(|kept| {
-            crate::wiring::checkpointer(context)?.delete_all(task.id)?;
-            Ok(kept)
-        });
-        match removed {
+        match remove_workspaces(context, &context.details(task.id)?) {
             Ok(folders) => {
                 kept.extend(folders);
                 ids.push(task.id);
@@ -130,20 +131,41 @@ fn delete(context: &Context, word: &str, tasks: &[Task]) -> Outcome {
         return Err(unexpected("clean"));
     };
     report(context, word, &deleted)?;
-    for folder in &kept {
+    for folder in kept.iter().filter(|_| !purge) {
         context.out.say(format_args!(
             "Kept the folder {}: there is no other copy of it",
             folder.display()
         ));
     }
-    let is_whole = deleted.len() == tasks.len();
+    let mut is_whole = deleted.len() == tasks.len();
     for task in tasks.iter().filter(|task| !deleted.contains(&task.id)) {
         context.out.say(format_args!(
             "{} stays: it has not ended, or tasks wait for its retry",
             task.id
         ));
     }
-    context.out.print(&CleanDocument { deleted, kept })?;
+    let mut purged = Vec::new();
+    if purge {
+        let purger = deletion::purger(context)?;
+        for id in &deleted {
+            match deletion::purge(context, &purger, *id) {
+                Ok(one) => purged.push(one),
+                Err(fail) => {
+                    is_whole = false;
+                    let why = fail.render();
+                    let why = why.trim();
+                    context
+                        .out
+                        .warn(format_args!("{id} is deleted and not purged: {why}"));
+                }
+            }
+        }
+    }
+    context.out.print(&CleanDocument {
+        deleted,
+        kept,
+        purged,
+    })?;
     Ok(if is_whole { Exit::Ok } else { Exit::Failed })
 }
 

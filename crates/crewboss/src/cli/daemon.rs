@@ -1,5 +1,7 @@
 //! `daemon`: start tasks as they come.
 
+mod keeping;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +17,9 @@ use app::{
         folders::Folders,
         journal::Journal,
         store::{Effect, Store},
+        workspaces::Workspaces,
     },
+    purge::{Purger, deleted_before},
     query::{Counts, Query, View},
     resources::Ledger,
 };
@@ -25,7 +29,7 @@ use domain::{
     project::Project,
     session::Session,
     task::{Task, TaskStatus},
-    time::Now,
+    time::{Now, Timestamp},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -36,7 +40,10 @@ use store_sqlite::SqliteStore;
 use crate::{
     config::Config,
     context::Context,
-    daemon::{Bell, DaemonLock, Hands, Images, LockError, Scheduler, Server, Terms, Tools},
+    daemon::{
+        Bell, DaemonLock, Hands, Images, Last, LockError, Scheduler, Server, Terms, Told, Tools,
+        drain,
+    },
     environment::Environment,
     fail::{Exit, Fail, Outcome},
     heads::Signer,
@@ -78,7 +85,8 @@ impl Args {
             Arc::clone(&bell),
         )
         .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
-        stop_on_signals(&bell, &context.out)?;
+        let told = Told::default();
+        stop_on_signals(&bell, &told, &context.out)?;
         banner(
             &context.out,
             context.places.layout.is_some(),
@@ -93,12 +101,13 @@ impl Args {
                 Arc::clone(&clock),
             )?)),
         };
-        let (log, own) = (Arc::clone(&store), signer.clone());
-        let scheduler = self.scheduler(context, store, clock, own, Arc::clone(&bell), interval)?;
+        let (scheduler, crew) =
+            self.scheduler(context, store, clock, signer, Arc::clone(&bell), interval)?;
         scheduler.run();
-        let signed = signer.map(|signer| signer.sign_rest(&*log, &context.out));
-        if let Some(Err(fail)) = signed {
-            context.out.warn(fail.render().trim());
+        for what in drain(crew.last(), &told) {
+            context
+                .out
+                .warn(format_args!("not done before the end: {what}"));
         }
         drop(server);
         drop(lock);
@@ -114,7 +123,7 @@ impl Args {
         signer: Option<Arc<Signer>>,
         bell: Arc<Bell>,
         interval: u32,
-    ) -> Result<Scheduler, Fail> {
+    ) -> Result<(Scheduler, Arc<Crew>), Fail> {
         let processes = context.processes()?;
         let meta = Meta {
             actor: Actor {
@@ -143,6 +152,7 @@ impl Args {
             },
             store: Arc::clone(&store),
             folders: context.folders(),
+            workspaces: context.workspaces(),
             journal: match context.places.layout {
                 None => Some(context.journal()?),
                 Some(_) => None,
@@ -156,12 +166,14 @@ impl Args {
             images: Mutex::default(),
             kept: Mutex::new(None),
             ledger,
+            since: clock.now().wall,
             clock: Arc::clone(&clock),
             signer,
             post,
         };
-        let hands: Arc<dyn Hands> = Arc::new(crew);
-        Ok(Scheduler {
+        let crew = Arc::new(crew);
+        let hands: Arc<dyn Hands> = Arc::<Crew>::clone(&crew);
+        let scheduler = Scheduler {
             store,
             clock,
             processes,
@@ -170,7 +182,8 @@ impl Args {
             meta,
             bell,
             interval: Duration::from_secs(u64::from(interval)),
-        })
+        };
+        Ok((scheduler, crew))
     }
 }
 
@@ -197,20 +210,27 @@ fn banner(out: &Output, is_layout: bool, concurrent: u32, interval: u32) -> Resu
     out.line(&rule)
 }
 
-/// The first signal ends the daemon; agents go on. A closed terminal is no reason to end.
-fn stop_on_signals(bell: &Arc<Bell>, out: &Output) -> Result<(), Fail> {
+/// The first signal ends the daemon in order, the second ends it, the third ends it as it is; agents
+/// go on. A closed terminal is no reason to end.
+fn stop_on_signals(bell: &Arc<Bell>, told: &Told, out: &Output) -> Result<(), Fail> {
     let cannot = |error: &std::io::Error| Fail::io("the daemon cannot listen to signals", error);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| cannot(&error))?;
-    let (bell, out) = (Arc::clone(bell), out.clone());
+    let (bell, told, out) = (Arc::clone(bell), told.clone(), out.clone());
     let listen = move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
                 bell.ring();
                 continue;
             }
-            let text = format!("Received signal {signal}, shutting down gracefully...");
-            drop(out.line(text));
-            bell.close();
+            match told.again() {
+                1 => {
+                    let text = format!("Received signal {signal}, shutting down gracefully...");
+                    drop(out.line(text));
+                    bell.close();
+                }
+                2 => drop(out.line(format!("Received signal {signal} again, ending"))),
+                _ => at_once(),
+            }
         }
     };
     thread::Builder::new()
@@ -220,12 +240,21 @@ fn stop_on_signals(bell: &Arc<Bell>, out: &Output) -> Result<(), Fail> {
         .map_err(|error| cannot(&error))
 }
 
+#[expect(
+    clippy::exit,
+    reason = "somebody has asked for the third time, and nothing is lost by it"
+)]
+fn at_once() -> ! {
+    std::process::exit(Exit::Interrupted as i32)
+}
+
 /// What the scheduler is given of this program.
 #[derive(Debug)]
 struct Crew {
     starter: Starter,
     store: Arc<dyn Store>,
     folders: Arc<dyn Folders>,
+    workspaces: Arc<dyn Workspaces>,
     /// None in a layout.
     journal: Option<Box<dyn Journal>>,
     env: Environment,
@@ -239,6 +268,8 @@ struct Crew {
     kept: Mutex<Option<Now>>,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
+    /// When this process began.
+    since: Timestamp,
     /// None in a layout.
     signer: Option<Arc<Signer>>,
     /// Hears the files of the layout, where it works on one.
@@ -288,8 +319,22 @@ impl Hands for Crew {
         }
     }
 
+    fn finish_checkpoints(&self, project: &Project) -> u32 {
+        if self.places.layout.is_some() {
+            return 0;
+        }
+        self.finish_cut_off(project)
+    }
+
+    /// With the time, but for the lines of a layout, whose form others know.
     fn say(&self, line: &str) {
-        drop(self.out.line(line));
+        drop(match self.post {
+            Some(_) => self.out.line(line),
+            None => {
+                let now = self.clock.now().wall;
+                self.out.line(format_args!("{now} {line}"))
+            }
+        });
     }
 
     fn warn(&self, line: &str) {
@@ -298,6 +343,30 @@ impl Hands for Crew {
 }
 
 impl Crew {
+    /// What is to be done before the end, the most important first.
+    fn last(self: &Arc<Self>) -> Vec<Last> {
+        if self.places.layout.is_some() {
+            return vec![];
+        }
+        let (keeping, signing) = (Arc::clone(self), Arc::clone(self));
+        let keep = Last {
+            what: "checkpoints of all that run",
+            act: Box::new(move || keeping.keep_all()),
+        };
+        let sign = Last {
+            what: "the signature of the log's head",
+            act: Box::new(move || signing.sign_rest()),
+        };
+        vec![keep, sign]
+    }
+
+    fn sign_rest(&self) {
+        let sign = |signer: &Arc<Signer>| signer.sign_rest(&*self.store, &self.out);
+        if let Some(Err(fail)) = self.signer.as_ref().map(sign) {
+            self.warn(fail.render().trim());
+        }
+    }
+
     /// The configuration of a project, as it is now.
     fn config_of(&self, project: &Project) -> Result<Config, String> {
         let places = Places {
@@ -321,6 +390,7 @@ impl Crew {
         *kept = Some(now.clone());
         drop(kept);
         self.sweep()?;
+        self.purge_old(&now)?;
         self.archive_old(&now)
     }
 
@@ -345,6 +415,48 @@ impl Crew {
         };
         // Without a thread to be had there is another hour.
         drop(thread::Builder::new().name("sweep".to_owned()).spawn(sweep));
+        Ok(())
+    }
+
+    /// Purges what was deleted long enough ago, beside the daemon's work.
+    fn purge_old(&self, now: &Now) -> Result<(), app::error::Error> {
+        let mut due = Vec::new();
+        for project in self.projects()? {
+            let Ok(config) = self.config_of(&project) else {
+                continue;
+            };
+            let rules = &config.settings.deletion;
+            if !rules.purge {
+                continue;
+            }
+            let before = retention::days_before(now.wall, rules.keep_days);
+            let tasks = deleted_before(&*self.store, project.id, before)?;
+            let purger = Purger {
+                store: Arc::clone(&self.store),
+                workspaces: Arc::clone(&self.ledger.workspaces),
+                folders: Arc::clone(&self.folders),
+                layers: self.journal.is_some().then(wiring::layers),
+                project,
+                meta: self.meta.clone(),
+            };
+            due.push((purger, tasks));
+        }
+        let out = self.out.clone();
+        let purge = move || {
+            for (purger, tasks) in due {
+                if let Err(error) = purger.finish() {
+                    out.warn(format_args!("checkpoints of purged tasks stay: {error}"));
+                }
+                for task in tasks {
+                    match purger.purge(task.id) {
+                        Ok(_) => drop(out.line(format_args!("Purged {}", task.id))),
+                        Err(error) => out.warn(format_args!("{} is not purged: {error}", task.id)),
+                    }
+                }
+            }
+        };
+        // Without a thread to be had there is another hour.
+        drop(thread::Builder::new().name("purge".to_owned()).spawn(purge));
         Ok(())
     }
 
@@ -396,14 +508,20 @@ impl Crew {
             journal: self.journal.as_deref(),
             projects: &projects,
             now: &self.clock.now().moment,
+            since: self.since,
         };
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let (done, warnings) = images.catch_up(tools)?;
+        let look = images.catch_up(tools)?;
         drop(images);
-        for warning in warnings {
+        for warning in look.warnings {
             self.warn(&warning);
         }
-        self.forget(done, &projects)
+        if self.post.is_none() {
+            for task in &look.ended {
+                self.say(&super::wait::ending(task));
+            }
+        }
+        self.forget(look.done, &projects)
     }
 
     /// Effects are forgotten with a command; asking for what is there already changes nothing else.

@@ -4,16 +4,17 @@ use std::fmt::Write as _;
 
 use api_types::{DecisionDocument, DecisionEntry, DecisionListDocument};
 use app::ports::journal::Decision;
-use domain::redact::Redactor;
+use domain::{id::TaskId, redact::Redactor};
 use serde_json::{Map, Value};
 
 use super::{
-    history::{refuse_layout, root, shown, text_of},
+    history::{refuse_layout, refuse_purged, root, shown, text_of},
     note::refuse_deleted,
 };
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
+    papers, wiring,
 };
 
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,15 @@ enum Verb {
         /// The task: its id, the end of one, or its key
         #[arg(value_name = "ID")]
         task: String,
+        /// Only those of this agent
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
+        /// Only the last so many
+        #[arg(long, short = 'n', value_name = "N")]
+        last: Option<usize>,
+        /// Also of a deleted task
+        #[arg(long)]
+        include_deleted: bool,
     },
 }
 
@@ -74,7 +84,15 @@ impl Args {
         refuse_layout(context)?;
         match self.verb {
             Verb::Add(add) => add.run(context),
-            Verb::List { task } => list(context, &task),
+            Verb::List {
+                task,
+                agent,
+                last,
+                include_deleted,
+            } => {
+                let task = context.find(&task, include_deleted)?;
+                list(context, task, agent.as_deref(), last)
+            }
         }
     }
 }
@@ -85,6 +103,13 @@ impl Add {
         refuse_deleted(context, task)?;
         let decision = self.decision(context)?;
         context.journal()?.decide(root(context), task, &decision)?;
+        let layers = wiring::layers();
+        papers::take_in(
+            context,
+            &*layers,
+            root(context),
+            &context.tasks_of(&[task])?,
+        )?;
         context
             .out
             .line(format_args!("Decision added to task {task}."))?;
@@ -125,9 +150,12 @@ impl Add {
     }
 }
 
-fn list(context: &Context, name: &str) -> Outcome {
-    let task = context.resolve(name)?;
-    let (decisions, findings) = context.journal()?.decisions(root(context), task)?;
+fn list(context: &Context, task: TaskId, agent: Option<&str>, last: Option<usize>) -> Outcome {
+    refuse_purged(context, task)?;
+    let (mut decisions, findings) = context.journal()?.decisions(root(context), task)?;
+    decisions.retain(|decision| agent.is_none_or(|agent| agent == decision.agent));
+    let passed_over = last.map_or(0, |last| decisions.len().saturating_sub(last));
+    decisions.drain(..passed_over);
     for finding in &findings {
         context.out.warn(finding);
     }

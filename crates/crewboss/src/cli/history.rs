@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// The task: its id, the end of one, or its key
     #[arg(value_name = "ID")]
     task: String,
+    /// Also a deleted one
+    #[arg(long)]
+    include_deleted: bool,
     /// Only what is at least as grave: debug, info, warn, error
     #[arg(long, value_name = "LEVEL", default_value = "debug", hide_default_value = true, value_parser = level)]
     level: Level,
@@ -61,7 +64,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn level(word: &str) -> Result<Level, String> {
-    Level::parse(&word.to_ascii_lowercase())
+    let word = word.to_ascii_lowercase();
+    Level::parse(if word == "warning" { "warn" } else { &word })
         .ok_or_else(|| "expected debug, info, warn or error".to_owned())
 }
 
@@ -90,6 +94,21 @@ pub(super) fn refuse_layout(context: &Context) -> Result<(), Fail> {
     }
 }
 
+/// Nothing is left of what was purged, and nothing is to be made again.
+pub(super) fn refuse_purged(context: &Context, task: TaskId) -> Result<(), Fail> {
+    let found = context.tasks_of(&[task])?;
+    match found.iter().find_map(|task| task.purged_at) {
+        None => Ok(()),
+        Some(at) => Err(Fail::new(
+            Exit::Conflict,
+            format!("{task} was purged at {at}: what it held is gone"),
+        )
+        .hint(format!(
+            "`crewboss audit verify --stream {task}` holds what is left of its events to the chain"
+        ))),
+    }
+}
+
 /// A task's log, as complete as the store is.
 #[derive(Debug)]
 struct Log {
@@ -105,7 +124,8 @@ impl Args {
             return Err(Fail::usage("--follow prints lines, --json one document"));
         }
         let filter = self.filter(context)?;
-        let task = context.resolve(&self.task)?;
+        let task = context.find(&self.task, self.include_deleted)?;
+        refuse_purged(context, task)?;
         context.reconcile()?;
         let log = Log {
             task,

@@ -1,4 +1,6 @@
-//! `import`: take over the tasks of an Agent Orchestrator layout.
+//! `import`: take in an archive, or the tasks of an Agent Orchestrator layout.
+
+mod archive;
 
 use std::path::PathBuf;
 
@@ -17,6 +19,7 @@ use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
     layout::{Stands, stands},
+    papers, wiring,
 };
 
 /// What a task's agent printed before it was taken over, in the task's folder.
@@ -24,11 +27,17 @@ pub(super) const IMPORTED_LOG: &str = "imported.log";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing in the folder is changed, and what was imported before is not imported again. Ids are kept;
-where one is taken the task gets another and the old one still names it.")]
+What was imported before is not imported again.
+
+An archive is taken in whole or not at all, with ids, chains and events as they are; where the store
+holds something else under one of its ids, nothing is changed.
+
+Nothing in a folder is changed. Ids of its tasks are kept; where one is taken the task gets another
+and the old one still names it.")]
 pub(crate) struct Args {
-    /// The folder: .gemini/agents, .orchestra, or the project that holds one of them
-    #[arg(value_name = "DIR")]
+    /// An archive made by `crewboss export`; or the folder .gemini/agents, .orchestra, or the
+    /// project that holds one of them
+    #[arg(value_name = "PATH")]
     folder: PathBuf,
 }
 
@@ -38,10 +47,13 @@ impl Args {
         let folder = folder.canonicalize().map_err(|error| {
             Fail::caused(
                 Exit::NotFound,
-                format!("no folder {}", self.folder.display()),
+                format!("no file or folder {}", self.folder.display()),
                 &error,
             )
         })?;
+        if folder.is_file() {
+            return archive::run(context, &folder);
+        }
         let (root, layout) = Layout::of_folder(&folder).ok_or_else(|| {
             Fail::new(
                 Exit::NotFound,
@@ -125,6 +137,11 @@ impl Args {
                     "{source}: its plan or log is left behind: {why}"
                 ));
             }
+        }
+        let here: Vec<TaskId> = new.iter().map(|(_, here)| *here).collect();
+        if context.places.layout.is_none() {
+            let (tasks, layers) = (context.tasks_of(&here)?, wiring::layers());
+            papers::take_in(context, &*layers, &context.places.project, &tasks)?;
         }
         out.line(format_args!(
             "Imported {} new task(s), {known} known, {} refused",

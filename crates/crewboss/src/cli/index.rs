@@ -59,7 +59,7 @@ fn rebuild(context: &Context) -> Outcome {
             task.id,
         )?;
         folders.show_task(&context.places.project, task)?;
-        history::take_back_if_deleted(
+        history::take_back_if_purged(
             &*context.store()?,
             &*folders,
             &context.places.project,

@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// The task
     #[arg(value_name = "ID")]
     task: String,
+    /// Also a deleted one
+    #[arg(long)]
+    include_deleted: bool,
     /// Stay, and print what comes, until the task ends
     #[arg(long, short)]
     follow: bool,
@@ -49,7 +52,7 @@ pub(super) enum Record {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        let id = context.resolve(&self.task)?;
+        let id = context.find(&self.task, self.include_deleted)?;
         let record = match (self.transcript, self.raw || context.out.json) {
             (true, _) => Record::Transcript,
             (false, true) => Record::Log,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use api_types::MergeDocument;
+use app::query::TaskDetails;
 use domain::task::TaskStatus;
 
 use crate::{
@@ -30,7 +31,11 @@ impl Args {
         if task.status() != TaskStatus::Completed {
             let status = task.status().as_str();
             let message = format!("Task {id} is {status}: only completed work is merged");
-            return Err(Fail::new(Exit::Conflict, message));
+            let fail = Fail::new(Exit::Conflict, message);
+            return Err(match next_step(&details) {
+                Some(step) => fail.hint(step),
+                None => fail,
+            });
         }
         let branch = details
             .sessions
@@ -83,5 +88,23 @@ impl Args {
             files: merged.files,
         })?;
         Ok(Exit::Ok)
+    }
+}
+
+/// What to do about a task that has not completed.
+fn next_step(details: &TaskDetails) -> Option<String> {
+    let task = &details.view.task;
+    let id = task.id;
+    if let Some(newest) = details.chain.last().filter(|newest| newest.id != id) {
+        return Some(format!("it was tried again as {}", newest.id));
+    }
+    match task.status() {
+        TaskStatus::Failed => Some(format!(
+            "`crewboss retry {id}` tries it again; `crewboss diff {id}` shows what it left"
+        )),
+        TaskStatus::Pending | TaskStatus::Running => {
+            Some(format!("`crewboss wait {id}` waits for its end"))
+        }
+        TaskStatus::Completed | TaskStatus::Cancelled => None,
     }
 }

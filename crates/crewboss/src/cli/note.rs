@@ -66,7 +66,7 @@ impl Args {
     }
 }
 
-/// A deleted task has no folder any more, and is to get none.
+/// Somebody may have deleted it since it was found.
 pub(super) fn refuse_deleted(context: &Context, task: domain::id::TaskId) -> Result<(), Fail> {
     let found = context.tasks_of(&[task])?;
     if found.iter().any(|task| task.deleted_at.is_some()) {

@@ -11,17 +11,20 @@ pub(crate) struct Args {
     /// The task: its id, the end of one, or its key
     #[arg(value_name = "ID")]
     task: String,
+    /// Also a deleted one
+    #[arg(long)]
+    include_deleted: bool,
 }
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        show(context, &self.task)
+        show(context, &self.task, self.include_deleted)
     }
 }
 
 /// Prints a task.
-pub(super) fn show(context: &Context, name: &str) -> Outcome {
-    let id = context.resolve(name)?;
+pub(super) fn show(context: &Context, name: &str, include_deleted: bool) -> Outcome {
+    let id = context.find(name, include_deleted)?;
     context.reconcile()?;
     let details = context.details(id)?;
     context.out.print(&document::details(&details))?;

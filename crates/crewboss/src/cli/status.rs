@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, time::Duration};
 use api_types::StatusDocument;
 use app::{
     overview::TaskLine,
-    query::{Counts, TaskView},
+    query::{Counts, Deleted, TaskView},
 };
 use domain::{
     agent::AgentName,
@@ -56,9 +56,12 @@ struct Wanted {
     /// Only tasks that are older than this one: the next page
     #[arg(long, value_name = "ID")]
     before: Option<String>,
+    /// Deleted tasks too, as long as they are not purged
+    #[arg(long)]
+    include_deleted: bool,
 }
 
-fn state(word: &str) -> Result<TaskStatus, String> {
+pub(super) fn state(word: &str) -> Result<TaskStatus, String> {
     let wanted = word.to_ascii_lowercase();
     let known = TaskStatus::ALL
         .into_iter()
@@ -92,7 +95,10 @@ impl<T> Shown<T> {
 
 impl Wanted {
     fn is_all(&self) -> bool {
-        self.states.is_empty() && self.agent.is_none() && self.before.is_none()
+        self.states.is_empty()
+            && self.agent.is_none()
+            && self.before.is_none()
+            && !self.include_deleted
     }
 
     fn limit(&self, context: &Context) -> Result<usize, Fail> {
@@ -107,7 +113,8 @@ impl Wanted {
             let tasks = crate::layout::dress(context, tasks)?;
             return Ok(Shown::newest(tasks, counts, limit));
         }
-        let before = self.before.as_deref().map(|name| context.resolve(name));
+        let before = self.before.as_deref();
+        let before = before.map(|name| context.find(name, self.include_deleted));
         let is_wanted = |task: &Task| {
             self.agent
                 .as_ref()
@@ -117,6 +124,11 @@ impl Wanted {
             statuses: &self.states,
             before: before.transpose()?,
             limit: limit.saturating_add(1),
+            deleted: if self.include_deleted {
+                Deleted::With
+            } else {
+                Deleted::Without
+            },
         };
         let mut ids = context.newest(project, &wanted, is_wanted)?;
         let more = ids.len() > limit;
@@ -146,7 +158,7 @@ impl Wanted {
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         if let Some(task) = &self.task {
-            return super::show::show(context, task);
+            return super::show::show(context, task, self.wanted.include_deleted);
         }
         if self.watch {
             return self.watch(context);

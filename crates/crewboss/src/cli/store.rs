@@ -49,7 +49,7 @@ fn backup(context: &Context, file: Option<PathBuf>) -> Outcome {
     require_store(context)?;
     let file = match file {
         Some(file) => file,
-        None => default_name(context)?,
+        None => default_name(context, "crewboss", "db")?,
     };
     let out = &context.out;
     let copied = back_up(&context.places.store_file(), &file)?;
@@ -107,7 +107,7 @@ fn examine(context: &Context, file: Option<PathBuf>) -> Outcome {
     ))
 }
 
-fn require_store(context: &Context) -> Result<(), Fail> {
+pub(super) fn require_store(context: &Context) -> Result<(), Fail> {
     if context.has_store()? {
         return Ok(());
     }
@@ -120,12 +120,19 @@ fn require_store(context: &Context) -> Result<(), Fail> {
 }
 
 /// To the second, in UTC, without what file systems do not like.
-fn default_name(context: &Context) -> Result<PathBuf, Fail> {
+pub(super) fn default_name(
+    context: &Context,
+    stem: &str,
+    extension: &str,
+) -> Result<PathBuf, Fail> {
     let now = context.clock()?.now().wall.to_string();
     let seconds = now.split('.').next().unwrap_or(&now);
     let plain: String = seconds
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect();
-    Ok(context.env.directory().join(format!("crewboss-{plain}.db")))
+    Ok(context
+        .env
+        .directory()
+        .join(format!("{stem}-{plain}.{extension}")))
 }

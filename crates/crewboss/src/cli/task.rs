@@ -1,6 +1,10 @@
-//! `task`: speak for an agent outside that holds an external task.
+//! `task`: look for tasks, delete them, and speak for an agent outside that holds one.
 
 mod complete;
+mod delete;
+mod executions;
+mod find;
+mod stats;
 
 use app::command::{Command, Output};
 use domain::{
@@ -22,6 +26,19 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// List tasks, the newest first, or those that hold a text
+    #[command(visible_alias = "list")]
+    Find(find::Args),
+    /// Count tasks by status, owner and agent
+    Stats(stats::Args),
+    /// List each time that an agent worked on a task
+    Executions(executions::Args),
+    /// Delete tasks, so that they can be brought back; one that runs is cancelled first
+    Delete(delete::Args),
+    /// Bring deleted tasks back as they were
+    Undelete(delete::Undelete),
+    /// Remove for good what deleted tasks hold; without ID, of those deleted long enough ago
+    Purge(delete::Purge),
     /// Queue a task that agents outside attach to (as `start --external`)
     Create(Box<super::start::Args>),
     /// Make an agent outside the holder of a task
@@ -55,6 +72,9 @@ enum Verb {
         /// Why
         #[arg(long, short, value_name = "TEXT", default_value = "reported as failed")]
         message: String,
+        /// More about it; `-` reads standard input
+        #[arg(long, value_name = "TEXT")]
+        details: Option<String>,
         /// The agent that says so; needed where several hold it
         #[arg(long, value_name = "NAME")]
         agent: Option<AgentName>,
@@ -64,6 +84,12 @@ enum Verb {
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         match self.verb {
+            Verb::Find(args) => args.run(context),
+            Verb::Stats(args) => args.run(context),
+            Verb::Executions(args) => args.run(context),
+            Verb::Delete(args) => args.run(context),
+            Verb::Undelete(args) => args.run(context),
+            Verb::Purge(args) => args.run(context),
             Verb::Create(args) => args.external().run(context),
             Verb::Attach { task, agent } => attach(context, &task, agent),
             Verb::Detach { task, agent } => detach(context, &task, agent),
@@ -71,9 +97,15 @@ impl Args {
             Verb::Fail {
                 task,
                 message,
+                details,
                 agent,
             } => {
                 let failure = Failure::new(FailureReason::Reported, message);
+                let details = details.map(|text| complete::summary_of(context, &text));
+                let failure = match details.transpose()? {
+                    Some(details) => failure.with_details(details),
+                    None => failure,
+                };
                 fail(context, &task, agent, failure)
             }
         }
@@ -124,7 +156,11 @@ fn detach(context: &Context, name: &str, agent: Option<AgentName>) -> Outcome {
 
 fn fail(context: &Context, name: &str, agent: Option<AgentName>, failure: Failure) -> Outcome {
     let task = context.resolve(name)?;
-    let task = complete::end_task(context, task, agent, Some(failure), vec![])?;
+    let end = complete::End {
+        failure: Some(failure),
+        ..complete::End::default()
+    };
+    let task = complete::end_task(context, task, agent, end)?;
     let (id, status) = (task.id, task.status().as_str());
     context.out.line(format_args!("Task {id} {status}."))?;
     context.out.print(&document::task(&task))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use app::checkpoints::Retention;
 use domain::{retry::Backoff, task::Limits as TaskLimits, workspace::WorkspaceMode};
+use runner::CheckpointTimes;
 
 use super::value::{Raw, Setting};
 
@@ -137,6 +138,8 @@ settings! {
     /// Keeping what tasks have reached.
     checkpoint: Checkpoint {
         every_minutes: Option<u32> = None, positive, "Minutes after which what a task at work has reached is kept, again and again; not by itself where it is not set.";
+        every_turns: Option<u32> = None, positive, "Turns of an agent after which it is kept; for agents that say when a turn begins, as OpenCode does.";
+        on_shutdown: bool = true, any, "Whether it is kept when a runner is told to go down, which the task then goes back to, or the daemon is.";
         before_merge: bool = true, any, "Whether what a task left is kept before its work is merged.";
         keep_last: u32 = 10, positive, "Checkpoints of a task that are kept, the newest first.";
         keep_daily: u32 = 7, any, "Days of which a task's last checkpoint is kept too.";
@@ -148,6 +151,11 @@ settings! {
         enabled: bool = false, any, "Whether old tasks are archived without being asked to.";
         max_completed_age_days: u32 = 7, any, "Days after which a completed task may be archived.";
         max_failed_age_days: u32 = 14, any, "Days after which a failed or cancelled task may be archived.";
+    }
+    /// Deleted tasks.
+    deletion: Deletion {
+        purge: bool = true, any, "Whether the daemon purges deleted tasks by itself.";
+        keep_days: u32 = 30, any, "Days after which a deleted task is purged, by the daemon and by `task purge`.";
     }
     /// Signed heads of the log.
     audit: Audit {
@@ -196,11 +204,16 @@ impl Checkpoint {
         }
     }
 
-    /// How often one is made by itself.
+    /// When one is made by itself.
     #[must_use]
-    pub(crate) fn every(&self) -> Option<Duration> {
-        self.every_minutes
-            .map(|minutes| Duration::from_secs(60 * u64::from(minutes)))
+    pub(crate) fn times(&self) -> CheckpointTimes {
+        CheckpointTimes {
+            every: self
+                .every_minutes
+                .map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
+            every_turns: self.every_turns,
+            on_shutdown: self.on_shutdown,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Asking the store.
 
 use app::overview::Overview;
-use app::query::{Counts, Query, Standing, TaskDetails, TaskFilter, TaskView, View};
+use app::query::{Counts, Deleted, Query, Standing, TaskDetails, TaskFilter, TaskView, View};
 use domain::{
     id::{SessionId, TaskId, TaskRef},
     project::Project,
@@ -10,7 +10,7 @@ use domain::{
 };
 
 use super::{Context, unexpected};
-use crate::fail::Fail;
+use crate::fail::{Exit, Fail};
 use crate::retention;
 
 /// Whole tasks carry their prompts, which may be long.
@@ -27,6 +27,8 @@ pub(crate) struct Newest<'a> {
     pub(crate) before: Option<TaskId>,
     /// At most how many.
     pub(crate) limit: usize,
+    /// What of deleted ones.
+    pub(crate) deleted: Deleted,
 }
 
 impl Context {
@@ -50,8 +52,52 @@ impl Context {
         }
     }
 
-    /// The task that a person means.
+    /// The task that a person means; never a deleted one.
     pub(crate) fn resolve(&self, name: &str) -> Result<TaskId, Fail> {
+        self.resolve_among(name, false).map_err(|fail| {
+            let is_deleted =
+                fail.exit == Exit::NotFound && self.resolve_among(name, true).is_ok();
+            if !is_deleted {
+                return fail;
+            }
+            fail.hint(format!(
+                "it was deleted: `crewboss show {name} --include-deleted` shows it, `crewboss task undelete {name}` brings it back"
+            ))
+        })
+    }
+
+    /// The same, a deleted one too where that is wanted.
+    pub(crate) fn find(&self, name: &str, include_deleted: bool) -> Result<TaskId, Fail> {
+        if include_deleted {
+            self.resolve_among(name, true)
+        } else {
+            self.resolve(name)
+        }
+    }
+
+    /// The deleted task that a person means: where there is none of this name, the one that is not.
+    pub(crate) fn resolve_deleted(&self, name: &str) -> Result<TaskId, Fail> {
+        let is_key = name
+            .parse::<TaskRef>()
+            .is_ok_and(|name| matches!(name, TaskRef::Key(_)));
+        if is_key {
+            let has_key = |task: &Task| {
+                task.spec
+                    .key
+                    .as_ref()
+                    .is_some_and(|key| key.as_str() == name)
+            };
+            let deleted = self.every_task(&[], false, Deleted::Only)?;
+            let mut named = deleted.iter().filter(|task| has_key(task));
+            if let (Some(one), None) = (named.next(), named.next()) {
+                return Ok(one.id);
+            }
+        }
+        self.resolve_among(name, true)
+    }
+
+    /// The same; a deleted one only where that was asked for.
+    pub(crate) fn resolve_among(&self, name: &str, deleted: bool) -> Result<TaskId, Fail> {
         name.parse::<TaskRef>()
             .map_err(|error| Fail::usage(error.to_string()))?;
         let Some(project) = self.known_project()? else {
@@ -60,6 +106,7 @@ impl Context {
         let query = Query::Resolve {
             project: project.id,
             name: name.to_owned(),
+            deleted,
         };
         match self.store()?.read(&query)? {
             View::Resolved { id } => Ok(id),
@@ -165,6 +212,7 @@ impl Context {
             project: Some(project.id),
             statuses: wanted.statuses.to_vec(),
             newest_first: true,
+            deleted: wanted.deleted,
             after: wanted.before,
             ..TaskFilter::default()
         };
@@ -185,6 +233,22 @@ impl Context {
                 return Ok(found);
             }
         }
+    }
+
+    /// Every task of these statuses that is listed, archived ones too where that is wanted, and of
+    /// deleted ones what is wanted.
+    pub(crate) fn every_task(
+        &self,
+        statuses: &[TaskStatus],
+        archived: bool,
+        deleted: Deleted,
+    ) -> Result<Vec<Task>, Fail> {
+        let Some(project) = self.known_project()? else {
+            return Ok(vec![]);
+        };
+        let store = self.store()?;
+        let tasks = retention::every_task(&*store, project.id, statuses, archived, deleted)?;
+        Ok(tasks)
     }
 
     /// Every task of these statuses, oldest first; all where none is named.

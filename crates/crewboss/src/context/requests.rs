@@ -18,6 +18,9 @@ use crate::{
     history, wiring,
 };
 
+/// The log of a project itself, in its folder.
+const PROJECT_LOG: &str = "project.jsonl";
+
 /// Each change leaves a few; what other projects owe is not looked at for ever.
 const ACKNOWLEDGED_AT_ONCE: usize = 50;
 
@@ -75,6 +78,7 @@ impl Context {
     /// The project, registered now if it was not.
     pub(crate) fn ensure_project(&self) -> Result<Project, Fail> {
         if let Some(project) = self.known_project()? {
+            self.tell_project(&project, false);
             return Ok(project);
         }
         let root = self.places.root()?.to_owned();
@@ -85,9 +89,31 @@ impl Context {
                 self.out
                     .info(format_args!("registered the project {}", project.root));
                 drop(self.project.set(project.clone()));
+                self.tell_project(&project, true);
                 Ok(project)
             }
             _ => Err(unexpected("project")),
+        }
+    }
+
+    /// Writes into `project.jsonl` what happened to the project itself; where nothing `is_new`, only
+    /// if the file is missing. The store has it all: a failure here is only said.
+    pub(crate) fn tell_project(&self, project: &Project, is_new: bool) {
+        let file = self.places.project_folder().join(PROJECT_LOG);
+        if self.places.layout.is_some() || !is_new && file.symlink_metadata().is_ok() {
+            return;
+        }
+        let root = Path::new(&project.root);
+        let told = self.store().and_then(|store| {
+            let layers = wiring::layers();
+            Ok(history::bring_up_project(
+                &*store, &*layers, root, project.id,
+            )?)
+        });
+        if let Err(fail) = told {
+            let why = fail.render();
+            self.out
+                .warn(format_args!("{} is behind: {why}", file.display()));
         }
     }
 
@@ -123,7 +149,13 @@ impl Context {
         };
         let root = self.root_of(task.project)?;
         let folders = self.folders();
-        if task.deleted_at.is_some() {
+        let is_gone =
+            task.purged_at.is_some() || task.deleted_at.is_some() && self.places.layout.is_some();
+        if is_gone {
+            if self.places.layout.is_none() {
+                let (store, layers) = (self.store()?, wiring::layers());
+                app::purge::keep_rest(&*store, &*layers, Path::new(&root), task.id)?;
+            }
             folders.remove_task(Path::new(&root), task.id)?;
         } else {
             // First: an image that shows a version says that the log has come as far.
@@ -133,7 +165,7 @@ impl Context {
                 CrashPoint::Logged.reached();
             }
             folders.show_task(Path::new(&root), &task)?;
-            history::take_back_if_deleted(&*self.store()?, &*folders, Path::new(&root), task.id)?;
+            history::take_back_if_purged(&*self.store()?, &*folders, Path::new(&root), task.id)?;
         }
         Ok(())
     }

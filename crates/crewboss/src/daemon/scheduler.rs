@@ -46,6 +46,8 @@ pub(crate) trait Hands: Send + Sync + fmt::Debug {
     ) -> Result<ProcessIdentity, String>;
     /// Brings the images of tasks up to date and does what else is due now and then.
     fn keep_house(&self);
+    /// Finishes the checkpoints of a project that were cut off; answers how many there were.
+    fn finish_checkpoints(&self, project: &Project) -> u32;
     /// Says something to whoever watches the daemon.
     fn say(&self, line: &str);
     /// Says that something is wrong.
@@ -54,7 +56,7 @@ pub(crate) trait Hands: Send + Sync + fmt::Debug {
 
 /// What is remembered from one look to the next.
 #[derive(Debug, Default)]
-struct Memory {
+pub(super) struct Memory {
     /// Sessions of which it was said that they cannot be recovered yet.
     told: HashSet<SessionId>,
     /// Projects in which no runner could be started.
@@ -88,6 +90,9 @@ impl Scheduler {
     pub(crate) fn run(&self) {
         let mut heard = 0;
         let mut memory = Memory::default();
+        if let Err(error) = self.take_over(&mut memory) {
+            self.hands.warn(&error.to_string());
+        }
         self.watch_runners();
         loop {
             let pause = self.turn(&mut memory).unwrap_or_else(|error| {
@@ -105,7 +110,7 @@ impl Scheduler {
     /// One look at everything; answers how long nothing is due.
     fn turn(&self, memory: &mut Memory) -> Result<Duration, Error> {
         for finding in self.reconciler.run(None)? {
-            self.report(&finding, &mut memory.told);
+            self.report(&finding, memory);
         }
         let mut pause = self.interval;
         for project in self.projects()? {
@@ -117,7 +122,7 @@ impl Scheduler {
         Ok(pause)
     }
 
-    fn report(&self, finding: &Finding, told: &mut HashSet<SessionId>) {
+    pub(super) fn report(&self, finding: &Finding, memory: &mut Memory) {
         match finding {
             Finding::Settled(session) => {
                 self.hands
@@ -131,7 +136,7 @@ impl Scheduler {
                 "Recovered {session}: {why}; {leftovers} processes ended, task requeued"
             )),
             Finding::Stuck { session, why } => {
-                if told.insert(*session) {
+                if memory.told.insert(*session) {
                     self.hands
                         .warn(&format!("Cannot recover {session} yet: {why}"));
                 }
@@ -139,7 +144,7 @@ impl Scheduler {
         }
     }
 
-    fn projects(&self) -> Result<Vec<Project>, Error> {
+    pub(super) fn projects(&self) -> Result<Vec<Project>, Error> {
         match self.store.read(&Query::Projects)? {
             View::Projects { projects } => Ok(projects),
             other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),

@@ -52,11 +52,13 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     let continues = continues.map(|earlier| earlier.session.to_string());
     line("Goes on", &continues.unwrap_or_default());
     let from = task.spec.continues.as_ref();
-    let from = from
-        .and_then(|from| from.checkpoint)
-        .zip(task.spec.forked_from);
-    let from = from.map(|(checkpoint, task)| format!("{checkpoint} of {task}"));
-    line("Made from", &from.unwrap_or_default());
+    let went_back = from.is_some_and(|from| from.rewound.is_some());
+    let checkpoint = from.and_then(|from| from.checkpoint);
+    let went_back_to = checkpoint.filter(|_| went_back).map(|id| id.to_string());
+    line("Back to", &went_back_to.unwrap_or_default());
+    let made_from = checkpoint.filter(|_| !went_back).zip(task.spec.forked_from);
+    let made_from = made_from.map(|(checkpoint, task)| format!("{checkpoint} of {task}"));
+    line("Made from", &made_from.unwrap_or_default());
     line("Owner", &task.spec.owner);
     line("Labels", &task.spec.labels.join(", "));
     for (key, value) in &task.spec.metadata {
@@ -67,6 +69,10 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
         "Ended",
         &task.ended_at().map(|at| at.to_string()).unwrap_or_default(),
     );
+    let deletion = [("Deleted", task.deleted_at), ("Purged", task.purged_at)];
+    for (name, at) in deletion {
+        line(name, &at.map(|at| at.to_string()).unwrap_or_default());
+    }
     let limit = task.limits.timeout_seconds;
     line(
         "Timeout",

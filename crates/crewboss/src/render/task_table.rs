@@ -86,7 +86,12 @@ fn row(out: &Output, task: &TaskLine, name: &str, keys: &Keys<'_>, now: &Now) ->
     } else {
         String::new()
     };
-    let status = format!("{} {}", symbol.text(out.unicode), task.status.as_str());
+    let deleted = if task.deleted { ", deleted" } else { "" };
+    let status = format!(
+        "{} {}{deleted}",
+        symbol.text(out.unicode),
+        task.status.as_str()
+    );
     vec![
         format!("{prefix}{}", with_key(name, task.key.as_ref())),
         task.agent.to_string(),

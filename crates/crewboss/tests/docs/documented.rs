@@ -82,9 +82,11 @@ pages! {
     audit: "docs/src/guide/audit.md";
     history: "docs/src/guide/history.md";
     store: "docs/src/guide/store.md";
+    recovery: "docs/src/guide/recovery.md";
     configuration: "docs/src/reference/configuration.md";
     files: "docs/src/reference/files.md";
     json: "docs/src/reference/json.md";
+    other_names: "docs/src/reference/other-names.md";
     troubleshooting: "docs/src/troubleshooting.md";
 }
 

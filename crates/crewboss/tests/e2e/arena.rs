@@ -196,7 +196,13 @@ impl Arena {
     /// Everything about a task. A look that recovers what is lost, as every command's.
     #[track_caller]
     pub(crate) fn show(&self, id: &str) -> Value {
-        serde_json::from_str(&self.run(&["show", id, "--json"]).ok().out).unwrap()
+        serde_json::from_str(
+            &self
+                .run(&["show", id, "--include-deleted", "--json"])
+                .ok()
+                .out,
+        )
+        .unwrap()
     }
 
     #[track_caller]

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use crate::{
     arena::{Arena, ended},
     census,
+    shutdown::checkpoints,
 };
 
 const AGENTS: usize = 10;
@@ -107,6 +108,12 @@ fn it_stops_in_two_seconds_without_ending_agents_and_the_next_adopts_them() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(daemon.out.contains("Daemon stopped"), "{daemon:#?}");
     assert_eq!(arena.runners().len(), 3);
+    for id in &ids {
+        let kept = checkpoints(&arena, id);
+        assert_eq!(kept.len(), 1, "{kept:#?}");
+        assert_eq!(kept[0]["cause"], "shutdown");
+        assert!(daemon.out.contains(kept[0]["id"].as_str().unwrap()));
+    }
 
     let mut daemon = begin(&arena);
     for id in &ids {
@@ -122,4 +129,85 @@ fn it_stops_in_two_seconds_without_ending_agents_and_the_next_adopts_them() {
     assert_eq!(arena.show(&ids[1])["sessions"].as_array().unwrap().len(), 1);
     daemon.kill().unwrap();
     daemon.wait().unwrap();
+}
+
+/// A `git` that hangs as long as a file is there.
+fn with_slow_git(arena: &mut Arena) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let programs = arena.root().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    let script = "#!/bin/sh\nwhile test -e $HOME/slow; do sleep 0.1; done\n\
+        PATH=${PATH#*:} exec git \"$@\"\n";
+    let git = programs.join("git");
+    std::fs::write(&git, script).unwrap();
+    std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    arena.set("PATH", &format!("{}:{path}", programs.display()));
+}
+
+#[test]
+fn what_hangs_at_its_end_is_left_behind_and_a_second_signal_waits_for_nothing() {
+    for signals in [1, 2] {
+        let mut arena = Arena::repository();
+        with_slow_git(&mut arena);
+        let daemon = begin(&arena);
+        let id = arena.start(&patient(0), &[]);
+        arena.until("at work", || count(&arena, "begun") == 1);
+        arena.runner_at_work(&id);
+        std::fs::write(arena.root().join("home/slow"), "").unwrap();
+        let began = Instant::now();
+        census::signal(daemon.id(), Signal::TERM);
+        if signals == 2 {
+            std::thread::sleep(Duration::from_millis(500));
+            census::signal(daemon.id(), Signal::TERM);
+        }
+        let daemon = ended(daemon);
+        let took = began.elapsed();
+        assert_eq!(daemon.code, Some(0), "{daemon:#?}");
+        assert!(
+            daemon.err.contains("not done before the end: checkpoints"),
+            "{daemon:#?}"
+        );
+        assert_eq!(took >= Duration::from_secs(5), signals == 1, "{took:?}");
+        assert!(took < Duration::from_secs(8), "{took:?}");
+        std::fs::remove_file(arena.root().join("home/slow")).unwrap();
+        std::fs::write(arena.root().join("home/go"), "").unwrap();
+        arena.run(&["wait", &id, "--timeout", "60"]).ok();
+        // What was half made is finished or cleared up by the next.
+        let daemon = begin(&arena);
+        let listed = arena.run(&["checkpoint", "list", &id]).ok();
+        assert!(!listed.err.contains("was not finished"), "{listed:?}");
+        census::signal(daemon.id(), Signal::TERM);
+        assert_eq!(ended(daemon).code, Some(0));
+    }
+}
+
+#[test]
+fn what_it_finds_when_it_starts_is_said_and_logged() {
+    let arena = Arena::repository();
+    let ids: Vec<String> = (0..3).map(|_| arena.start(&patient(0), &[])).collect();
+    arena.run(&["run", "--parallel", "3"]).ok();
+    arena.until("at work", || count(&arena, "begun") == 3);
+    let runner = arena.runner_at_work(&ids[0]);
+    let died = arena
+        .command(["checkpoint", "create", &ids[1]])
+        .env("CREWBOSS_CRASH_AT", "checkpoint-kept")
+        .output()
+        .unwrap();
+    assert_eq!(died.status.code(), None);
+    census::kill(runner);
+    let daemon = begin(&arena);
+    arena.until("started again", || count(&arena, "begun") == 4);
+    assert_eq!(checkpoints(&arena, &ids[1]).len(), 1);
+    std::fs::write(arena.root().join("home/go"), "").unwrap();
+    let wait = ["wait", &ids[0], &ids[1], &ids[2], "--timeout", "60"];
+    arena.run(&wait).ok();
+    census::signal(daemon.id(), Signal::TERM);
+    let daemon = ended(daemon);
+    let said = "Found: 2 at work, 0 ended meanwhile, 1 lost and requeued, 0 not to be recovered yet, \
+        1 checkpoints cut off";
+    assert!(daemon.out.contains(said), "{daemon:#?}");
+    let log = arena.run(&["audit", "export"]).ok().out;
+    assert_eq!(log.matches("daemon.started").count(), 1, "{log}");
+    arena.run(&["audit", "verify"]).ok();
 }

@@ -27,10 +27,11 @@ fn a_task_goes_from_queue_to_finish() {
     assert_eq!(place.run(&["run"]).ok().out, "No pending tasks.\n");
     let cleaned = place.run(&["clean"]).ok();
     assert_eq!(cleaned.out, format!("Cleaned up 1 task: {id}\n"));
+    assert_eq!(place.run(&["show", &id]).code, 3);
     assert_eq!(
-        place.run(&["show", &id]).code,
+        place.run(&["show", &id, "--include-deleted"]).code,
         0,
-        "a deleted task is still known by its id"
+        "a deleted task is still known where it is asked for"
     );
     assert!(
         place
@@ -60,6 +61,41 @@ fn a_failure_says_why_and_is_tried_again_on_request() {
     let again = place.run(&["retry", &id]);
     assert_eq!(again.code, 4, "{again:#?}");
     assert!(again.err.contains("already retried by"), "{again:#?}");
+}
+
+#[test]
+fn a_key_means_the_newest_attempt() {
+    let place = Place::repository();
+    let fixed = place.project().join("fixed");
+    let work = format!("test -e {} && echo yes >done.txt", fixed.display());
+    let first = place.start(&["line", &work, "--key", "job"]);
+    assert_eq!(place.run(&["run", "--wait"]).code, 1);
+    let merge = place.run(&["merge", "job"]);
+    assert_eq!(merge.code, 4, "{merge:#?}");
+    assert!(
+        merge.err.contains(&format!("`crewboss retry {first}`")),
+        "{merge:#?}"
+    );
+    let taken = place.run(&["start", "line", "x", "--key", "job"]);
+    assert_eq!(taken.code, 4, "{taken:#?}");
+    assert!(taken.err.contains("`crewboss retry job`"), "{taken:#?}");
+    fs::write(fixed, "").unwrap();
+    place.run(&["retry", "job"]).ok();
+    let early = place.run(&["merge", &first]);
+    assert_eq!(early.code, 4, "{early:#?}");
+    assert!(
+        early.err.contains("it was tried again as task_"),
+        "{early:#?}"
+    );
+    place.run(&["run"]).ok();
+    place.run(&["wait", "job"]).ok();
+    let shown = place.run(&["show", "job", "--json"]).ok().json();
+    assert_eq!(
+        (&shown["status"], &shown["retry_of"]),
+        (&"completed".into(), &first.into())
+    );
+    place.run(&["merge", "job"]).ok();
+    assert!(place.project().join("done.txt").exists());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The only two functions that change a session, and which outcome it believes.
 
-use super::{Outcome, Session, SessionCommand, SessionEvent, SessionResult, SessionStatus};
+use super::{
+    Outcome, Session, SessionCommand, SessionEvent, SessionResult, SessionStatus, StopReason,
+};
 use crate::{gate::GateStatus, rejection::Rejected, time::Timestamp};
 
 impl Session {
@@ -64,8 +66,11 @@ impl Session {
                 gates: gates.clone(),
             }]),
             (_, SessionCommand::Stop { reason }) => match self.stop {
-                Some(_) => Ok(vec![]),
-                None => Ok(vec![SessionEvent::StopRequested { reason: *reason }]),
+                // What only goes back can still be ended for good.
+                None | Some(StopReason::Rewind) if self.stop != Some(*reason) => {
+                    Ok(vec![SessionEvent::StopRequested { reason: *reason }])
+                }
+                Some(_) | None => Ok(vec![]),
             },
             (S::Running, SessionCommand::MoveDeadline { deadline }) => {
                 if *deadline == self.deadline {
@@ -160,6 +165,13 @@ impl Session {
                 self.outcome = Some((**outcome).clone());
             }
             SessionEvent::Orphaned { .. } => self.status = SessionStatus::Orphaned,
+            SessionEvent::Purged { session } => {
+                return Self {
+                    updated_at: at,
+                    version: self.version,
+                    ..(**session).clone()
+                };
+            }
         }
         self
     }

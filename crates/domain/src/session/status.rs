@@ -90,6 +90,8 @@ pub enum StopReason {
     Cancel,
     /// Someone declared it timed out.
     ManualTimeout,
+    /// Its task goes on from a checkpoint, in another session.
+    Rewind,
 }
 
 impl StopReason {
@@ -101,6 +103,7 @@ impl StopReason {
             Self::ManualTimeout => SessionResult::TimedOut {
                 failure: Failure::new(FailureReason::Timeout, "Manually timed out"),
             },
+            Self::Rewind => SessionResult::Stopped,
         }
     }
 }
@@ -128,6 +131,21 @@ pub enum SessionResult {
 }
 
 impl SessionResult {
+    /// The same without what was said about it.
+    #[must_use]
+    pub fn emptied(self) -> Self {
+        let bare = |failure: Failure| Failure::new(failure.reason, "");
+        match self {
+            Self::Failed { failure } => Self::Failed {
+                failure: bare(failure),
+            },
+            Self::TimedOut { failure } => Self::TimedOut {
+                failure: bare(failure),
+            },
+            other @ (Self::Completed | Self::Cancelled | Self::Stopped) => other,
+        }
+    }
+
     /// The status that a session with this result has.
     #[must_use]
     pub fn status(&self) -> SessionStatus {

@@ -1,6 +1,6 @@
 //! The only two functions that change a task.
 
-use super::{Task, TaskCommand, TaskEvent, TaskKind, TaskMode, TaskState};
+use super::{Continuation, Task, TaskCommand, TaskEvent, TaskKind, TaskMode, TaskState};
 use crate::{
     failure::{Failure, FailureReason},
     id::TaskId,
@@ -26,7 +26,25 @@ impl Task {
         };
         if self.deleted_at.is_some() {
             return match command {
+                // Its folder is there as long as it may come back.
+                TaskCommand::KeepPaper { paper, base, text } if self.purged_at.is_none() => {
+                    Ok(vec![TaskEvent::PaperKept {
+                        paper: *paper,
+                        base: *base,
+                        text: text.clone(),
+                    }])
+                }
                 TaskCommand::Delete => Ok(vec![]),
+                TaskCommand::Purge if self.purged_at.is_some() => Ok(vec![]),
+                TaskCommand::Purge => Ok(vec![TaskEvent::Purged {
+                    task: Box::new(self.emptied()),
+                }]),
+                TaskCommand::Undelete { .. } if self.purged_at.is_some() => {
+                    rejected("it was purged, and nothing of it is left")
+                }
+                TaskCommand::Undelete { key } => {
+                    Ok(vec![TaskEvent::Undeleted { key: key.clone() }])
+                }
                 command if command.fence().is_some() => Ok(vec![]),
                 _ => rejected("the task was deleted"),
             };
@@ -145,16 +163,42 @@ impl Task {
                 rejected("a running task is cancelled first")
             }
             (_, TaskCommand::Delete) => Ok(vec![TaskEvent::Deleted]),
+            (_, TaskCommand::Undelete { .. }) => Ok(vec![]),
+            (_, TaskCommand::Purge) => rejected("only a deleted task is purged"),
             (
                 _,
                 TaskCommand::Checkpoint {
                     checkpoint,
                     manifest,
+                    content,
                 },
             ) => Ok(vec![TaskEvent::Checkpointed {
                 checkpoint: *checkpoint,
                 manifest: manifest.clone(),
+                content: content.clone(),
             }]),
+            (_, TaskCommand::KeepPaper { paper, base, text }) => Ok(vec![TaskEvent::PaperKept {
+                paper: *paper,
+                base: *base,
+                text: text.clone(),
+            }]),
+
+            (
+                TaskState::Pending | TaskState::Running { .. },
+                TaskCommand::Rewind {
+                    continues,
+                    workspace,
+                },
+            ) => match self.spec.kind {
+                TaskKind::Managed => Ok(vec![TaskEvent::Rewound {
+                    continues: Continuation {
+                        rewound: Some(self.version + 1),
+                        ..continues.clone()
+                    },
+                    workspace: *workspace,
+                }]),
+                TaskKind::External => rejected("agents attach to an external task themselves"),
+            },
 
             (TaskState::Pending, TaskCommand::Detach { .. }) => rejected("no agent holds it"),
             (
@@ -196,7 +240,9 @@ impl Task {
         self.version += 1;
         self.updated_at = at;
         match event {
-            TaskEvent::Created { task } => return (**task).clone(),
+            TaskEvent::Created { task } | TaskEvent::Restated { task } => {
+                return (**task).clone();
+            }
             TaskEvent::Claimed { session, fence } => {
                 self.fence = *fence;
                 self.state = TaskState::Running {
@@ -238,9 +284,38 @@ impl Task {
             TaskEvent::LimitsChanged { limits } => self.limits = limits.clone(),
             TaskEvent::Archived => self.archived_at = Some(at),
             TaskEvent::Restored => self.archived_at = None,
-            TaskEvent::Checkpointed { .. } => {}
+            TaskEvent::Checkpointed { .. } | TaskEvent::PaperKept { .. } => {}
+            TaskEvent::Rewound {
+                continues,
+                workspace,
+            } => {
+                self.spec.continues = Some(continues.clone());
+                self.spec.workspace = Some(*workspace);
+            }
             TaskEvent::Deleted => self.deleted_at = Some(at),
+            TaskEvent::Undeleted { key } => {
+                self.deleted_at = None;
+                self.spec.key.clone_from(key);
+            }
+            TaskEvent::Purged { task } => {
+                return Self {
+                    purged_at: Some(at),
+                    updated_at: at,
+                    version: self.version,
+                    ..(**task).clone()
+                };
+            }
         }
         self
+    }
+
+    /// The same without anything that somebody wrote; its place among others is left.
+    fn emptied(&self) -> Self {
+        let mut left = self.clone();
+        left.spec.empty();
+        if let TaskState::Failed { failure, .. } = &mut left.state {
+            *failure = Failure::new(failure.reason, "");
+        }
+        left
     }
 }

@@ -96,9 +96,13 @@ pub struct Continuation {
     /// The checkpoint that it starts from, with plan, decisions and conversation as they were then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointId>,
+    /// The version of the task with which it went back there; `None` where it was made from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewound: Option<u64>,
 }
 
-/// What was asked for. It never changes once the task exists.
+/// What was asked for. Once the task exists, going back to a checkpoint changes what it goes on from
+/// and where it edits; one that was deleted may get another key, and of a purged one nothing is left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {
@@ -146,6 +150,19 @@ pub struct TaskSpec {
     /// How many agents an external task may hold.
     #[serde(default)]
     pub mode: TaskMode,
+}
+
+impl TaskSpec {
+    /// Forgets all that somebody wrote; what is left says only what sort of task it was.
+    pub(super) fn empty(&mut self) {
+        self.prompt.clear();
+        self.name.clear();
+        self.key = None;
+        self.labels.clear();
+        self.metadata.clear();
+        self.gates.clear();
+        self.continues = None;
+    }
 }
 
 /// What may still be changed while the task lives.

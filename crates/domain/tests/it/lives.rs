@@ -8,8 +8,12 @@ use domain::{
     session::{
         Outcome, Session, SessionCommand, SessionKind, SessionResult, SessionStatus, StopReason,
     },
-    task::{Chain, Limits, Priority, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState},
+    task::{
+        Chain, Continuation, Limits, Paper, Priority, Task, TaskCommand, TaskKind, TaskMode,
+        TaskSpec, TaskState,
+    },
     time::{BootId, Moment, Now, Timestamp},
+    workspace::WorkspaceMode,
 };
 use proptest::prelude::*;
 
@@ -72,6 +76,7 @@ fn task(kind: TaskKind, mode: TaskMode) -> Task {
         not_before: None,
         archived_at: None,
         deleted_at: None,
+        purged_at: None,
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         version: 1,
@@ -117,6 +122,21 @@ fn task_command() -> impl Strategy<Value = TaskCommand> {
         Just(TaskCommand::Checkpoint {
             checkpoint: "ckp_1".parse().expect("an id"),
             manifest: String::new(),
+            content: None,
+        }),
+        Just(TaskCommand::KeepPaper {
+            paper: Paper::Plan,
+            base: 0,
+            text: String::new(),
+        }),
+        Just(TaskCommand::Rewind {
+            continues: Continuation {
+                session: session_id(1),
+                commit: None,
+                checkpoint: Some("ckp_1".parse().expect("an id")),
+                rewound: None,
+            },
+            workspace: WorkspaceMode::Worktree,
         }),
     ]
 }
@@ -132,6 +152,7 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
         3 => Just(SessionCommand::Launched { process: process(7), deadline: None }),
         2 => Just(SessionCommand::Verify { gates: vec![] }),
         1 => Just(SessionCommand::Stop { reason: StopReason::Cancel }),
+        1 => Just(SessionCommand::Stop { reason: StopReason::Rewind }),
         1 => Just(SessionCommand::MoveDeadline { deadline: None }),
         1 => result.prop_map(|result| SessionCommand::Finish {
             outcome: Box::new(Outcome::bare(result, Timestamp::default())),
@@ -217,7 +238,7 @@ proptest! {
                 session = session.evolve(event, Timestamp::from_millis(1));
                 prop_assert_eq!(session.version, before.version + 1);
                 prop_assert!(!before.status.is_terminal());
-                if before.stop.is_some() {
+                if before.stop == Some(StopReason::Cancel) {
                     prop_assert_eq!(session.stop, before.stop);
                 }
             }

@@ -205,6 +205,7 @@ fn task(number: u64) -> Task {
         not_before: None,
         archived_at: None,
         deleted_at: None,
+        purged_at: None,
         created_at: at,
         updated_at: at,
         version: 1,

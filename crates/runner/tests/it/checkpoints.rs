@@ -13,7 +13,7 @@ use crate::bench::{Bench, LONG};
 fn an_agent_at_work_is_kept_again_and_again() {
     let script = "echo started; echo x > made; while ! test -e go; do sleep 0.05; done; rm go";
     let mut bench = Bench::with_script(script, CompletionRule::ExitCode);
-    bench.config.checkpoint_every = Some(Duration::from_millis(100));
+    bench.config.checkpoints.every = Some(Duration::from_millis(100));
     bench.config.retention.keep_last = 2;
     let running = bench.start(|_| {});
     let session = bench.session(running.session.id);

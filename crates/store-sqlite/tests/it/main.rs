@@ -3,6 +3,7 @@
 mod backup;
 mod crash;
 mod file;
+mod forms;
 mod power;
 mod processes;
 mod subject;

@@ -77,7 +77,7 @@ fn shift(raw: &Connection, from: i64, by: i64) {
 fn forge(raw: &Connection, like: i64, at: i64, later: i64) {
     raw.execute(
         "INSERT INTO events SELECT ?2, stream_kind, stream_id, seq + ?3, header, payload,
-                randomblob(32), randomblob(32) FROM events WHERE position = ?1",
+                randomblob(32), randomblob(32), dropped FROM events WHERE position = ?1",
         [like, at, later],
     )
     .expect("inserted");

@@ -48,6 +48,7 @@ pub(super) struct Line<'a> {
     fields: Fields<'a>,
     /// What is hashed, but for the closing brace.
     body: &'a [u8],
+    digits: &'a str,
     pub(super) hash: Hash,
 }
 
@@ -67,10 +68,15 @@ impl<'a> Line<'a> {
                 .get(at..)?
                 .strip_prefix(HASH_KEY)?
                 .strip_suffix("\"}")?;
-            Some((&line[..at], from_hex(digits)?))
+            Some((&line[..at], digits, from_hex(digits)?))
         });
-        let (body, hash) = parts.ok_or_else(|| "it does not end in its hash".to_owned())?;
-        Ok(Self { fields, body, hash })
+        let (body, digits, hash) = parts.ok_or_else(|| "it does not end in its hash".to_owned())?;
+        Ok(Self {
+            fields,
+            body,
+            digits,
+            hash,
+        })
     }
 
     pub(super) fn seq(&self) -> u64 {
@@ -96,8 +102,12 @@ impl<'a> Line<'a> {
 
     /// Whether it tells of an event of the store.
     pub(super) fn is_event(&self) -> bool {
-        let data = self.fields.data.map_or("", RawValue::get);
-        data.starts_with(EVENT_DATA)
+        is_event_data(self.fields.data.map_or("", RawValue::get))
+    }
+
+    /// The hash that what it says has behind another.
+    pub(super) fn owed(&self, previous: &Hash) -> Hash {
+        hash(previous, self.body)
     }
 
     /// Whether its hash continues a chain.
@@ -113,13 +123,18 @@ impl<'a> Line<'a> {
             level: self.fields.level,
             message: self.fields.message.clone().into_owned(),
             data: self.fields.data.map(ToOwned::to_owned),
-            hash: to_hex(&self.hash),
+            hash: self.digits.to_owned(),
         }
     }
 }
 
 /// How the data of events begins, and of nothing else that is written.
 const EVENT_DATA: &str = "{\"position\":";
+
+/// Whether this is the data of an event.
+pub(super) fn is_event_data(data: &str) -> bool {
+    data.starts_with(EVENT_DATA)
+}
 
 /// Appends the line of an entry to `out`; answers its hash.
 pub(super) fn write(
@@ -161,21 +176,40 @@ fn hash(previous: &Hash, body: &[u8]) -> Hash {
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 fn to_hex(hash: &Hash) -> String {
-    let nibbles = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    nibbles
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
+    let mut text = String::with_capacity(2 * hash.len());
+    for byte in hash {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(DIGITS[usize::from(nibble)]));
+        }
+    }
+    text
 }
 
 fn from_hex(text: &str) -> Option<Hash> {
-    let digit = |byte: u8| DIGITS.iter().position(|known| *known == byte);
-    let text: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
     let mut hash = GENESIS;
-    for (byte, pair) in hash.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    // The digits are as good as random: whether each is one is asked once, not at each.
+    let mut all = 0;
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        all |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(hash)
+    (all & NO_DIGIT == 0).then_some(hash)
 }
+
+const NO_DIGIT: u8 = 0xf0;
+
+/// Of every byte as a digit as it is written: there is one form of a hash.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[DIGITS[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@ use std::{
     os::unix::fs::FileExt as _,
 };
 
+use memchr::{memchr, memrchr};
+
 /// A longer line is none that was ever written, and is passed over without being held.
 pub(super) const LINE_MAX: usize = 32 << 20;
 
@@ -38,7 +40,7 @@ pub(super) fn next(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<
             let is_end = line.is_empty() && !is_too_long;
             return Ok(if is_end { Next::End } else { Next::Torn });
         }
-        let end = available.iter().position(|byte| *byte == b'\n');
+        let end = memchr(b'\n', available);
         let taken = end.unwrap_or(available.len());
         if line.len() + taken > LINE_MAX {
             is_too_long = true;
@@ -85,7 +87,7 @@ impl<'a> Backwards<'a> {
     pub(super) fn line_end(&mut self) -> io::Result<Option<u64>> {
         loop {
             let held = usize::try_from(self.at - self.from).unwrap_or(usize::MAX);
-            let found = self.block[..held].iter().rposition(|byte| *byte == b'\n');
+            let found = memrchr(b'\n', &self.block[..held]);
             if let Some(found) = found {
                 self.at = self.from + found as u64;
                 return Ok(Some(self.at));

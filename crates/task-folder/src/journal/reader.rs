@@ -65,6 +65,11 @@ fn why(error: &FolderError) -> String {
 pub(super) fn parts(folder: &Dir) -> Result<Vec<Part>, FolderError> {
     // A folder that cannot be locked is read all the same: what is full does not change.
     let _lock = folder.lock().ok();
+    parts_under_lock(folder)
+}
+
+/// The same for whoever holds the lock.
+pub(super) fn parts_under_lock(folder: &Dir) -> Result<Vec<Part>, FolderError> {
     let current = match folder.open_existing(CURRENT) {
         Ok(None) => None,
         Ok(Some(file)) => match file.metadata() {

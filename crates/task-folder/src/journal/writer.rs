@@ -67,14 +67,14 @@ pub(super) fn tail(folder: &Dir) -> Result<Tail, FolderError> {
 }
 
 #[derive(Debug)]
-struct LastEntry {
-    tail: Option<Tail>,
+pub(super) struct LastEntry {
+    pub(super) tail: Option<Tail>,
     /// Where the whole lines end.
-    whole: u64,
+    pub(super) whole: u64,
 }
 
 /// The last line of a file that is an entry.
-fn last_entry(file: &File, size: u64) -> io::Result<LastEntry> {
+pub(super) fn last_entry(file: &File, size: u64) -> io::Result<LastEntry> {
     let mut found = LastFirst::new(file, size)?;
     let whole = found.whole();
     let mut line = Vec::new();

@@ -106,6 +106,7 @@ pub fn a_key_names_one_task_that_is_not_deleted(make: Make) {
 
 fn resolve(world: &World, name: &str) -> Result<domain::id::TaskId, Error> {
     let query = Query::Resolve {
+        deleted: false,
         project: world.project,
         name: name.to_owned(),
     };

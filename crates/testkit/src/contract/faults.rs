@@ -1,11 +1,12 @@
 //! A transaction in which one call fails.
 
 use app::{
-    command::{self, Command, Meta, NewTask, RecoveryPolicy, Request},
+    command::{self, Command, Meta, NewTask, RecoveryPolicy, Rekey, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
-    ports::store::{Effect, IdKind, Reader, Tx},
+    ports::store::{Effect, IdKind, Mark, Reader, Tx},
     query::{Counts, TaskFilter},
+    restore::Told,
 };
 use domain::{
     id::{Key, ProjectId, SessionId, TaskId},
@@ -115,6 +116,9 @@ impl<T: Tx + ?Sized> Reader for FailAt<'_, T> {
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
         self.inner.effects(after, limit)
     }
+    fn mark(&self, mark: Mark) -> Result<u64, Error> {
+        self.inner.mark(mark)
+    }
 }
 
 impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
@@ -133,6 +137,12 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     fn update_task(&mut self, task: &Task, expected: u64) -> Result<(), Error> {
         self.next()?.update_task(task, expected)
     }
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error> {
+        self.next()?.rewrite_spec(task)
+    }
+    fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
+        self.next()?.drop_payloads(stream)
+    }
     fn release_dependants(&mut self, root: TaskId) -> Result<(), Error> {
         self.next()?.release_dependants(root)
     }
@@ -144,6 +154,15 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     }
     fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error> {
         self.next()?.append(meta, event)
+    }
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error> {
+        self.next()?.append_again(told)
+    }
+    fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
+        self.next()?.raise_number(kind, above)
+    }
+    fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
+        self.next()?.set_mark(mark, value)
     }
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error> {
         self.next()?.add_effect(effect)
@@ -192,6 +211,21 @@ pub fn a_failing_call_leaves_nothing_behind(make: Make) {
     fail_everywhere(&world, &finish(failed()));
     let tail = world.details(first.id).chain.pop().expect("a successor");
     assert_eq!(tail.chain.retry_of, Some(first.id));
+    let delete = request(Command::DeleteTask { task: first.id });
+    fail_everywhere(&world, &delete);
+    let key = Rekey::To {
+        key: "again".to_owned(),
+    };
+    let undelete = Command::UndeleteTask {
+        task: first.id,
+        key,
+    };
+    fail_everywhere(&world, &request(undelete));
+    fail_everywhere(&world, &delete);
+    let purge = Command::PurgeTasks {
+        tasks: vec![first.id],
+    };
+    fail_everywhere(&world, &request(purge));
     super::log::verify(&world.contents().log);
 }
 

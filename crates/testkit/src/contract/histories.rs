@@ -2,7 +2,7 @@
 //! same, down to the bytes of the log.
 
 use app::{
-    command::{Command, NewTask, Output, RecoveryPolicy},
+    command::{Command, NewTask, Output, RecoveryPolicy, Rekey},
     error::Error,
     ports::clock::Clock as _,
 };
@@ -41,6 +41,9 @@ enum Step {
     Stop(usize),
     Retry(usize),
     Delete(usize),
+    DeleteOne(usize),
+    Undelete(usize, bool),
+    Purge(usize),
     Archive(usize, bool),
     Attach(usize, u8),
     Detach(usize),
@@ -68,6 +71,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => which().prop_map(Step::Stop),
         2 => which().prop_map(Step::Retry),
         1 => which().prop_map(Step::Delete),
+        1 => which().prop_map(Step::DeleteOne),
+        2 => (which(), any::<bool>()).prop_map(|(n, same)| Step::Undelete(n, same)),
+        1 => which().prop_map(Step::Purge),
         1 => (which(), any::<bool>()).prop_map(|(n, out)| Step::Archive(n, out)),
         2 => (which(), 0..2_u8).prop_map(|(n, agent)| Step::Attach(n, agent)),
         1 => which().prop_map(Step::Detach),
@@ -172,6 +178,16 @@ impl Known {
             Step::Delete(n) => Command::DeleteTasks {
                 tasks: vec![self.task(n)?],
             },
+            Step::DeleteOne(n) => Command::DeleteTask {
+                task: self.task(n)?,
+            },
+            Step::Undelete(n, same) => Command::UndeleteTask {
+                task: self.task(n)?,
+                key: if same { Rekey::Same } else { Rekey::Without },
+            },
+            Step::Purge(n) => Command::PurgeTasks {
+                tasks: vec![self.task(n)?],
+            },
             Step::Archive(n, archived) => Command::ArchiveTasks {
                 tasks: vec![self.task(n)?],
                 archived,
@@ -190,6 +206,7 @@ impl Known {
                 task: self.task(n)?,
                 agent: None,
                 failure: None,
+                summary: None,
                 gates: vec![],
                 recovery,
             },

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use app::event::{Entry, GENESIS, Hash, Header, Heads, Stream, seal};
+use app::{
+    event::{Entry, GENESIS, Hash, Header, Heads, Stream, seal_again},
+    restore::Told,
+};
 use domain::session::SessionResult;
 
 use super::{
@@ -22,12 +25,15 @@ pub fn verify(log: &[Entry]) {
             seq,
             stream,
         };
-        let again = seal(
-            &heads,
-            entry.stream,
-            entry.header.clone(),
-            entry.payload.clone(),
-        );
+        let told = Told {
+            stream: entry.stream,
+            seq: entry.seq,
+            header: entry.header.clone(),
+            payload: entry.payload.clone(),
+            dropped: entry.dropped,
+        };
+        let again = seal_again(&heads, &told);
+        assert!(entry.dropped.is_none() || entry.payload.is_empty());
         assert_eq!(again, *entry, "position {}", position + 1);
         global = entry.global_hash;
         streams.insert(entry.stream, (entry.seq, entry.stream_hash));

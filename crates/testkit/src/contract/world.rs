@@ -10,7 +10,7 @@ use app::{
         clock::Clock as _,
         store::{Effect, Reader},
     },
-    query::{Counts, Query, TaskDetails, TaskFilter, View},
+    query::{Counts, Deleted, Query, TaskDetails, TaskFilter, View},
 };
 use domain::{
     agent::AgentName,
@@ -46,6 +46,7 @@ pub struct Contents {
     projects: Vec<Project>,
     tasks: Vec<Task>,
     archived: Vec<Task>,
+    deleted: Vec<Task>,
     counts: Vec<Counts>,
     sessions: Vec<Vec<Session>>,
     live: Vec<SessionId>,
@@ -392,7 +393,12 @@ fn read_all(reader: &dyn Reader, now: &domain::time::Now) -> Result<Contents, Er
         .map(|candidate| candidate.task)
         .collect();
     ready.sort_unstable();
-    let each = || tasks.iter().chain(&archived);
+    let only = TaskFilter {
+        deleted: Deleted::Only,
+        ..TaskFilter::default()
+    };
+    let deleted = reader.tasks(&only, usize::MAX)?;
+    let each = || tasks.iter().chain(&archived).chain(&deleted);
     Ok(Contents {
         counts: projects
             .iter()
@@ -417,6 +423,7 @@ fn read_all(reader: &dyn Reader, now: &domain::time::Now) -> Result<Contents, Er
         projects,
         tasks,
         archived,
+        deleted,
     })
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use app::ports::workspaces::{
     Authorship, CheckpointRequest, CheckpointTree, Committed, Diff, FoundWorktree, Inventory,
-    KeptCheckpoint, Merged, PrepareRequest, Published, Removed, Salvage, Target, WorkspaceError,
-    Workspaces,
+    KeptCheckpoint, Merged, PrepareRequest, Published, Removed, Retired, Salvage, Target,
+    WorkspaceError, Workspaces,
 };
 use domain::{
     id::{CheckpointId, SessionId},
@@ -188,6 +188,14 @@ impl Workspaces for Repository {
             state.moves.push((branch.clone(), of));
             Ok(published(true))
         })
+    }
+
+    fn retire(
+        &self,
+        _workspace: &WorkspaceRecord,
+        _session: SessionId,
+    ) -> Result<Retired, WorkspaceError> {
+        not_simulated()
     }
 
     fn salvage(

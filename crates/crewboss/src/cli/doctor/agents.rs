@@ -5,7 +5,11 @@ use app::ports::agents::{AgentSource, Agents, ResolvedAgent};
 use domain::agent::{AgentName, DriverKind};
 
 use super::{Check, bad, good, note};
-use crate::{config::nearest, context::Context, probe, wiring};
+use crate::{
+    config::nearest,
+    context::{Context, is_executable},
+    probe, wiring,
+};
 
 /// What `OpenCode` is called where nothing says otherwise.
 const OPENCODE: &str = "opencode";
@@ -107,7 +111,7 @@ fn one(
     let is_opencode = agent.config.driver == DriverKind::Opencode;
     let program = agent.config.command.as_deref().unwrap_or(OPENCODE);
     let found = if program.contains('/') {
-        Some(context.places.project.join(program)).filter(|path| path.exists())
+        Some(context.places.project.join(program)).filter(|path| is_executable(path))
     } else {
         context.find_program(program)
     };
@@ -136,7 +140,12 @@ fn one(
             } else {
                 format!("agents.{name}.command says what to run")
             };
-            let missing = format!("`{program}` is not installed ({hint})");
+            let is_there = context.places.project.join(program).exists();
+            let missing = if program.contains('/') && is_there {
+                format!("`{program}` is not executable (`chmod +x {program}`)")
+            } else {
+                format!("`{program}` is not installed ({hint})")
+            };
             bad("agent", format!("{name}: {source}: {what}; {missing}"))
         }
         (Ok(what), Some(path)) => {
