@@ -255,7 +255,7 @@ impl TaskEvent {
     pub const fn changes_spec(&self) -> bool {
         matches!(
             self,
-            Self::Rewound { .. } | Self::Undeleted { .. } | Self::Purged
+            Self::Rewound { .. } | Self::Undeleted { .. } | Self::Purged { .. }
         )
     }
 
