@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(roots(&fresh), ["/a", "/c", "/d"]);
         let old = SqliteStore::open(&replaced.old.unwrap(), clock).unwrap();
         assert_eq!(roots(&old), ["/a", "/b"]);
-        let names = std::fs::read_dir(dir.path()).unwrap().flatten();
+        let names = fs::read_dir(dir.path()).unwrap().flatten();
         let left = names.filter(|name| name.file_name().to_string_lossy().contains(".new-"));
         assert_eq!(left.count(), 0);
     }
@@ -261,7 +261,7 @@ mod tests {
         let clock = Arc::new(testkit::contract::clock::ManualClock::default());
         let store = SqliteStore::open(&file, clock).unwrap();
         register(&store, "/a");
-        std::fs::write(&copy, "no store at all").unwrap();
+        fs::write(&copy, "no store at all").unwrap();
         assert!(replace(&file, &copy, "before", |_| Ok(())).is_err());
         assert_eq!(roots(&store), ["/a"]);
     }
