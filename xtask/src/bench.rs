@@ -6,7 +6,7 @@ mod build;
 mod commands;
 mod disk;
 mod machine;
-mod port;
+mod parts;
 mod pueue;
 mod report;
 mod sample;
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     /// Seconds to wait for the machine to become quiet before the first case
     #[arg(long, default_value_t = 180)]
     patience: u64,
-    /// Measure `crewboss` and `examples/speed` in this folder instead of building them
+    /// Measure `crewboss` and the examples in this folder instead of building them
     #[arg(long, value_name = "DIR")]
     built: Option<PathBuf>,
     /// Print one JSON document instead of the table
@@ -45,8 +45,14 @@ pub(crate) struct Options {
     json: bool,
 }
 
+impl Options {
+    fn wants(&self, subject: Subject) -> bool {
+        self.only.is_empty() || self.only.contains(&subject)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Subject {
+pub(crate) enum Subject {
     /// `--version` and `status`
     Look,
     /// `start`
@@ -61,6 +67,10 @@ enum Subject {
     Still,
     /// The store by itself
     Port,
+    /// A task's log by itself
+    Logs,
+    /// What two documents claim, with their scripts
+    Documents,
 }
 
 /// What is measured, and with what.
@@ -68,18 +78,29 @@ enum Subject {
 pub(crate) struct Tools {
     pub(crate) crewboss: PathBuf,
     pub(crate) store_speed: PathBuf,
+    pub(crate) log_speed: PathBuf,
     pub(crate) pueue: Option<PathBuf>,
+    pub(crate) documents: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let (crewboss, store_speed) = match &options.built {
-        Some(folder) => (folder.join("crewboss"), folder.join("examples/speed")),
-        None => (build::release()?, build::store_speed()?),
+    let built = match &options.built {
+        Some(folder) => folder.clone(),
+        None => build::all()?,
+    };
+    let peer = |subjects: &[Subject]| {
+        !options.no_peers && subjects.iter().any(|subject| options.wants(*subject))
     };
     let tools = Tools {
-        crewboss,
-        store_speed,
-        pueue: (!options.no_peers).then(pueue::build).transpose()?,
+        crewboss: built.join("crewboss"),
+        store_speed: built.join("examples/store-speed"),
+        log_speed: built.join("examples/log-speed"),
+        pueue: peer(&[Subject::Look, Subject::Tasks])
+            .then(pueue::build)
+            .transpose()?,
+        documents: peer(&[Subject::Logs, Subject::Documents])
+            .then(parts::install_documents)
+            .transpose()?,
     };
     wait_for_quiet(options.patience);
     let machine = machine::describe(&shell::target());
@@ -97,7 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn measure(tools: &Tools, options: &Options) -> Result<Vec<Row>> {
     let rounds = usize::try_from(options.rounds)?;
-    let wanted = |subject| options.only.is_empty() || options.only.contains(&subject);
+    let wanted = |subject| options.wants(subject);
     let mut rows = Vec::new();
     if wanted(Subject::Look) {
         rows.extend(commands::looking(tools, rounds)?);
@@ -116,9 +137,12 @@ fn measure(tools: &Tools, options: &Options) -> Result<Vec<Row>> {
     }
     if wanted(Subject::Still) {
         rows.extend(stillness::rows(tools)?);
+        rows.extend(stillness::of_the_queued(tools)?);
     }
-    if wanted(Subject::Port) {
-        rows.extend(port::rows(tools)?);
+    for subject in [Subject::Port, Subject::Logs, Subject::Documents] {
+        if wanted(subject) {
+            rows.extend(parts::rows(tools, subject)?);
+        }
     }
     Ok(rows)
 }

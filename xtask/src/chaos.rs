@@ -6,6 +6,7 @@
 mod arena;
 mod census;
 mod dice;
+mod faults;
 mod kills;
 mod races;
 
@@ -26,6 +27,15 @@ pub(crate) struct Options {
     /// Repeat the campaign that printed this seed
     #[arg(long)]
     seed: Option<u64>,
+    /// How many rounds of `faults`, whatever the percentage
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// How many arenas `faults` works in at once
+    #[arg(long, default_value_t = 3)]
+    workers: u32,
+    /// Only `faults` at points whose names begin like this
+    #[arg(long, value_name = "POINT")]
+    at: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,27 +48,55 @@ enum Campaign {
     Starts,
     /// 200 times `task complete`, `task fail` and `cancel` at once on one task
     Ends,
+    /// 5,000 rounds of work, each with one fault at one moment of one act
+    Faults,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     shell::run(shell::cargo().args(["build", "--quiet", "--package", "crewboss"]))?;
     campaigns(options.campaign, options.percent, options.seed)?;
+    if options.campaign.is_none_or(|only| only == Campaign::Faults) {
+        let rounds = options.rounds.unwrap_or(share(FAULTS, options.percent));
+        let seed = options.seed.unwrap_or_else(dice::fresh_seed);
+        faults::campaign(faults::Wanted {
+            rounds,
+            seed,
+            workers: options.workers,
+            at: options.at.as_deref(),
+        })?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A tenth of everything, for `cargo xtask test`.
+/// The rounds of a full campaign of faults.
+const FAULTS: u32 = 5_000;
+
+fn share(full: u32, percent: u32) -> u32 {
+    (full * percent / 100).max(1)
+}
+
+/// A tenth of everything, and less of what takes long, for `cargo xtask test`.
 pub(crate) fn sample() -> Vec<(&'static str, Result<()>)> {
     vec![
         ("chaos kills", campaigns(Some(Campaign::Kills), 10, None)),
         ("chaos pairs", campaigns(Some(Campaign::Pairs), 10, None)),
         ("chaos starts", campaigns(Some(Campaign::Starts), 100, None)),
         ("chaos ends", campaigns(Some(Campaign::Ends), 10, None)),
+        (
+            "chaos faults",
+            faults::campaign(faults::Wanted {
+                rounds: share(FAULTS, 2),
+                seed: dice::fresh_seed(),
+                workers: 3,
+                at: None,
+            }),
+        ),
     ]
 }
 
 fn campaigns(only: Option<Campaign>, percent: u32, seed: Option<u64>) -> Result<()> {
     let wanted = |campaign| only.is_none_or(|only| only == campaign);
-    let share = |full: u32| (full * percent / 100).max(1);
+    let share = |full| share(full, percent);
     let seed = seed.unwrap_or_else(dice::fresh_seed);
     if wanted(Campaign::Kills) {
         kills::campaign(share(500), seed)?;

@@ -110,6 +110,10 @@ impl Driver for OpencodeDriver {
         takeover::keep(session_dir, known, folder)
     }
 
+    fn resumes(&self, session_dir: &Path, known: Option<&str>) -> Result<(), String> {
+        takeover::resumes(session_dir, known)
+    }
+
     fn parser(&self) -> Box<dyn OutputParser> {
         Box::new(Events::default())
     }

@@ -338,6 +338,9 @@ pub enum Command {
         /// What it is told besides.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+        /// The agent that does it; the same as before where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentName>,
         /// Refuse where the task has not ended.
         only_ended: bool,
         /// The queue's limits.
@@ -549,6 +552,7 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             continues,
             workspace,
             hint,
+            agent,
             only_ended,
             queue,
         } => {
@@ -556,6 +560,7 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
                 continues,
                 workspace: *workspace,
                 hint: hint.as_deref(),
+                agent: agent.as_ref(),
                 only_ended: *only_ended,
             };
             verbs::fork_task(change, *task, &fork, queue)

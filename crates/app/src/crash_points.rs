@@ -57,12 +57,6 @@ pub enum CrashPoint {
     CheckpointHidden,
     /// No reference keeps its objects any more.
     CheckpointDropped,
-    /// No branch holds the work of a task that is to be purged, and the store still has it.
-    Retired,
-    /// The store has nothing of it any more, its folder and checkpoints are there.
-    Purged,
-    /// No reference keeps its checkpoints.
-    PurgedCheckpoints,
     /// A task's log is what the store tells, its image not yet looked at.
     LogRepaired,
     /// A task's image shows what the store holds, its papers not yet looked at.
@@ -75,6 +69,12 @@ pub enum CrashPoint {
     RestoreLinked,
     /// The new file is in the place of the old one.
     RestoreReplaced,
+    /// No branch holds the work of a task that is to be purged, and the store still has it.
+    Retired,
+    /// The store has nothing of it any more, its folder and checkpoints are there.
+    Purged,
+    /// No reference keeps its checkpoints.
+    PurgedCheckpoints,
 }
 
 impl CrashPoint {
@@ -151,15 +151,15 @@ impl CrashPoint {
             Self::RewoundAlone => "rewound-alone",
             Self::CheckpointHidden => "checkpoint-hidden",
             Self::CheckpointDropped => "checkpoint-dropped",
-            Self::Retired => "retired",
-            Self::Purged => "purged",
-            Self::PurgedCheckpoints => "purged-checkpoints",
             Self::LogRepaired => "log-repaired",
             Self::ImageRepaired => "image-repaired",
             Self::StoreAside => "store-aside",
             Self::StoreRebuilt => "store-rebuilt",
             Self::RestoreLinked => "restore-linked",
             Self::RestoreReplaced => "restore-replaced",
+            Self::Retired => "retired",
+            Self::Purged => "purged",
+            Self::PurgedCheckpoints => "purged-checkpoints",
         }
     }
 

@@ -10,6 +10,7 @@ pub mod crash_points;
 pub mod error;
 pub mod event;
 pub mod export;
+pub mod faults;
 pub mod history;
 pub mod overview;
 pub mod papers;

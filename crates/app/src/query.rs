@@ -429,6 +429,16 @@ pub fn resolve(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<Ta
     }
 }
 
+/// A key is a name for the work: after a retry it means the newest attempt that is not deleted.
+fn newest_attempt(reader: &dyn Reader, named: &Task) -> Result<TaskId, Error> {
+    if named.chain.retried_by.is_none() {
+        return Ok(named.id);
+    }
+    let chain = reader.chain(named.chain.root)?;
+    let newest = chain.iter().rev().find(|task| task.deleted_at.is_none());
+    Ok(newest.unwrap_or(named).id)
+}
+
 /// The deleted task that a person means; a purged one by its whole id only.
 fn resolve_deleted(reader: &dyn Reader, project: ProjectId, name: &str) -> Result<TaskId, Error> {
     let reference = name
@@ -473,16 +483,6 @@ fn resolve_deleted(reader: &dyn Reader, project: ProjectId, name: &str) -> Resul
             candidates: several.iter().take(3).map(ToString::to_string).collect(),
         }),
     }
-}
-
-/// A key is a name for the work: after a retry it means the newest attempt that is not deleted.
-fn newest_attempt(reader: &dyn Reader, named: &Task) -> Result<TaskId, Error> {
-    if named.chain.retried_by.is_none() {
-        return Ok(named.id);
-    }
-    let chain = reader.chain(named.chain.root)?;
-    let newest = chain.iter().rev().find(|task| task.deleted_at.is_none());
-    Ok(newest.unwrap_or(named).id)
 }
 
 /// The key under which an imported task is found whose own id was taken.

@@ -211,7 +211,7 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
                 drop_contents(tx, task.id)?;
             }
             if before.spec != task.spec {
-                tx.update_spec(task)?;
+                tx.rewrite_spec(task)?;
             }
             tx.update_task(task, before.version)?;
             let done = TaskStatus::Completed;

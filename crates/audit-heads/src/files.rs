@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
+use app::faults::{self, Act, Deed, Thing};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
@@ -83,6 +84,23 @@ impl<'p> Place<'p> {
         Ok(self.length()? > 0)
     }
 
+    /// Whether a key is introduced, mostly by the first line. A line that a killed process left
+    /// unfinished introduces nobody.
+    pub(crate) fn introduces_a_key(&self) -> Result<bool, HeadsError> {
+        let read = || HeadsError::io("read", self.0);
+        let file = match File::open(self.0) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(read()(error)),
+        };
+        for line in BufReader::new(file).split(b'\n') {
+            if let Ok(AnyLine::Key(_)) = serde_json::from_slice(&line.map_err(read())?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Adds lines, which have reached the disk when this returns. What a killed process left
     /// unfinished becomes a line of its own that nobody can read.
     pub(crate) fn append(&self, lines: &str) -> Result<(), HeadsError> {
@@ -103,8 +121,8 @@ impl<'p> Place<'p> {
             text.push('\n');
         }
         text.push_str(lines);
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
+        faults::write(act(Deed::Write), &mut file, text.as_bytes())?;
+        faults::around(act(Deed::Sync), || file.sync_data())?;
         match self.0.parent() {
             Some(folder) if is_new => sync_folder(folder),
             _ => Ok(()),
@@ -157,6 +175,10 @@ impl<'p> Place<'p> {
             });
         Ok(heads.into_iter().next())
     }
+}
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Heads, deed)
 }
 
 fn ends_unfinished(file: &mut File) -> io::Result<bool> {

@@ -2,12 +2,14 @@
 
 use std::{
     fmt, fs,
-    io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
-use app::audit::{Head, hex, unhex};
+use app::{
+    audit::{Head, hex, unhex},
+    faults::{self, Act, Deed, Thing},
+};
 use domain::time::Timestamp;
 use ed25519_dalek::{Signer as _, SigningKey};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -21,6 +23,10 @@ use crate::{
 const MARK: &str = "crewboss-ed25519-1 ";
 
 pub(crate) struct Key(SigningKey);
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Key, deed)
+}
 
 /// Shows nothing of the secret.
 impl fmt::Debug for Key {
@@ -84,9 +90,9 @@ impl Key {
             .open(&fresh)
             .map_err(write())?;
         let text = format!("{MARK}{}\n", hex(self.0.as_bytes()));
-        file.write_all(text.as_bytes()).map_err(write())?;
-        file.sync_all().map_err(write())?;
-        fs::rename(&fresh, path).map_err(write())?;
+        faults::write(act(Deed::Write), &mut file, text.as_bytes()).map_err(write())?;
+        faults::around(act(Deed::Sync), || file.sync_all()).map_err(write())?;
+        faults::around(act(Deed::Rename), || fs::rename(&fresh, path)).map_err(write())?;
         files::sync_folder(folder).map_err(write())
     }
 

@@ -28,6 +28,7 @@ mod retry;
 mod run;
 mod runner;
 mod self_test;
+mod session;
 mod show;
 mod start;
 mod status;
@@ -135,6 +136,9 @@ enum Verb {
     Merge(merge::Args),
     /// Keep what a task has reached, look at it, and go back to it
     Checkpoint(checkpoint::Args),
+    /// Go on with what an agent's session has left
+    Session(session::Args),
+    /// Delete tasks that have ended
     /// Delete tasks that have ended, so that they can be brought back
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
@@ -184,6 +188,7 @@ impl Verb {
                 | Self::Run(_)
                 | Self::Cancel(_)
                 | Self::Retry(_)
+                | Self::Session(_)
                 | Self::Timeout(_)
                 | Self::Merge(_)
                 | Self::Clean(_)
@@ -311,6 +316,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Wait(args) => args.run(context),
         Verb::Attach(args) => args.run(context),
         Verb::Logs(args) => args.run(context),
+        Verb::Session(args) => args.run(context),
         Verb::History(args) => args.run(context),
         Verb::Note(args) => args.run(context),
         Verb::Decision(args) => args.run(context),

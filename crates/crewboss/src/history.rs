@@ -7,7 +7,7 @@ use app::{
     error::Error,
     history::entry,
     ports::{
-        folders::FolderError,
+        folders::{FolderError, Folders},
         journal::{Journal, Projected},
         layers::Layers,
         store::Store,
@@ -55,6 +55,23 @@ impl From<Behind> for Fail {
     fn from(behind: Behind) -> Self {
         Self::caused(Exit::Unavailable, "the task's log is behind", &behind)
     }
+}
+
+/// Takes back what was written into the folder of a task that was purged meanwhile: whoever purged it
+/// may have removed the folder before.
+pub(crate) fn take_back_if_purged(
+    store: &dyn Store,
+    folders: &dyn Folders,
+    root: &Path,
+    task: TaskId,
+) -> Result<(), Behind> {
+    let View::Tasks { tasks } = store.read(&Query::TasksOf { ids: vec![task] })? else {
+        return Ok(());
+    };
+    if tasks.iter().any(|task| task.purged_at.is_some()) {
+        folders.remove_task(root, task)?;
+    }
+    Ok(())
 }
 
 /// Appends to a task's log what the store knows and the log does not. At the end it holds every

@@ -8,6 +8,7 @@ use std::{
 use app::{
     command::{Command, Output},
     crash_points::CrashPoint,
+    faults::{self, Act, Deed, Thing},
     ports::{
         folders::{Folders, SessionPlace},
         processes::{Processes, SESSION_MARKER},
@@ -168,10 +169,16 @@ impl Starter {
         let mut environment = self.environment.clone();
         environment.retain(|(name, _)| name != SESSION_MARKER);
         environment.push((SESSION_MARKER.to_owned(), self.processes.mark(session.id)));
-        let runner = self
-            .processes
-            .spawn_detached(&self.program, &args, &environment, &log)
-            .map_err(|error| with_cause(&error))?;
+        let act = Act::new(Thing::Runner, Deed::Spawn);
+        let runner = faults::around_with(
+            act,
+            |error| error.to_string(),
+            || {
+                self.processes
+                    .spawn_detached(&self.program, &args, &environment, &log)
+                    .map_err(|error| with_cause(&error))
+            },
+        )?;
         CrashPoint::RunnerStarted.reached();
         out.debug(format_args!(
             "process created: {} for {}",

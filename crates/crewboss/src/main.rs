@@ -34,7 +34,9 @@ use sandbox_host::Prepared;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     #[cfg(debug_assertions)]
-    test_switches::install();
+    if test_switches::install() {
+        return ExitCode::SUCCESS;
+    }
     let first = arguments.get(1).and_then(|argument| argument.to_str());
     match first {
         // Before anything is read or parsed: scripts ask for it often.

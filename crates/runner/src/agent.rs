@@ -10,10 +10,13 @@ use std::{
     time::Duration,
 };
 
-use app::ports::{
-    agents::{AgentCommand, ProtocolReport, Stream},
-    clock::Clock,
-    processes::{Ended, Launch, ProcessTree, Processes, SpawnError},
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::{
+        agents::{AgentCommand, ProtocolReport, Stream},
+        clock::Clock,
+        processes::{Ended, Launch, ProcessTree, Processes, SpawnError},
+    },
 };
 use domain::{
     completion::{Sentinels, Stop},
@@ -116,14 +119,16 @@ impl RunningAgent {
             directory: command.directory,
             stdin: command.stdin,
         };
-        let tree = around
-            .processes
-            .spawn(launch)
-            .map_err(|error| not_started(&error))?;
-        let mut tree = Tree {
-            tree,
-            is_ended: false,
-        };
+        let act = Act::new(Thing::Agent, Deed::Spawn);
+        let told = |error| cannot("start the agent", &error);
+        let mut tree = faults::around_with(act, told, || {
+            let tree = around.processes.spawn(launch);
+            tree.map(|tree| Tree {
+                tree,
+                is_ended: false,
+            })
+            .map_err(|error| not_started(&error))
+        })?;
         let streams = [
             (Stream::Stdout, tree.tree.take_stdout()),
             (Stream::Stderr, tree.tree.take_stderr()),

@@ -185,6 +185,11 @@ impl Tx for Transaction<'_> {
         Ok(())
     }
 
+    /// [`Self::update_task`] replaces all of it.
+    fn rewrite_spec(&mut self, _task: &Task) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
         let range = (stream, 0)..=(stream, u64::MAX);
         let positions: Vec<u64> = self.state.streams.range(range).map(|of| *of.1).collect();
@@ -193,11 +198,6 @@ impl Tx for Transaction<'_> {
                 self.put(|state| &mut state.log, position, entry.without_payload());
             }
         }
-        Ok(())
-    }
-
-    /// [`Self::update_task`] replaces all of it.
-    fn update_spec(&mut self, _task: &Task) -> Result<(), Error> {
         Ok(())
     }
 

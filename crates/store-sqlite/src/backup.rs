@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app::error::Error;
+use app::{
+    error::Error,
+    faults::{self, Act, Deed, Thing},
+};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -47,15 +50,31 @@ pub fn back_up(store: &Path, copy: &Path) -> Result<Copied, Error> {
     })?;
     let source = connection::reader(store)?;
     schema::form(&source)?;
-    source.execute("VACUUM INTO ?1", [text]).explain()?;
+    let unusable = |error: io::Error| failure::of_file(copy, &error);
+    faults::around_with(act(Deed::Write), unusable, || {
+        source.execute("VACUUM INTO ?1", [text]).explain()
+    })?;
     drop(source);
     let copied = settle(&part.path)?;
-    match renameat_with(CWD, &part.path, CWD, copy, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::EXIST) => return Err(exists(copy)),
-        moved => moved.map_err(|error| failure::of_file(copy, &error.into()))?,
+    let moved = faults::around(act(Deed::Rename), || {
+        Ok::<_, io::Error>(renameat_with(
+            CWD,
+            &part.path,
+            CWD,
+            copy,
+            RenameFlags::NOREPLACE,
+        )?)
+    });
+    match moved {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(copy)),
+        moved => moved.map_err(unusable)?,
     }
-    sync_folder_of(copy)?;
+    faults::around_with(act(Deed::SyncFolder), unusable, || sync_folder_of(copy))?;
     Ok(copied)
+}
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Backup, deed)
 }
 
 /// What is wrong with the file of a store, at most a hundred things; empty where it is whole.
@@ -133,7 +152,7 @@ fn settle(copy: &Path) -> Result<Copied, Error> {
     connection.close().map_err(|(_, error)| error).explain()?;
     fs::set_permissions(copy, Permissions::from_mode(0o600)).map_err(unusable)?;
     let file = File::open(copy).map_err(unusable)?;
-    file.sync_all().map_err(unusable)?;
+    faults::around(act(Deed::Sync), || file.sync_all()).map_err(unusable)?;
     Ok(Copied {
         bytes: file.metadata().map_err(unusable)?.len(),
         tasks,

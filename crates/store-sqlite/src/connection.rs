@@ -52,7 +52,20 @@ pub(crate) fn log_of(store: &Path) -> PathBuf {
 
 /// A connection that only reads.
 pub(crate) fn reader(path: &Path) -> Result<Connection, Error> {
+    finish_making(path);
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// A store that was being made when its maker ended has a journal of before it had a log, and whoever
+/// only reads may not roll that back. Where this fails, reading says why.
+fn finish_making(path: &Path) {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    if fs::metadata(journal).is_ok()
+        && let Ok(connection) = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    {
+        drop(connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)));
+    }
 }
 
 /// When a writer copies the log into the file, which only it does.

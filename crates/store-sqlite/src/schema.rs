@@ -1,6 +1,7 @@
 //! The form of the file, and how an older one is brought up to it.
 
 use app::error::Error;
+use refinery::Target;
 use rusqlite::Connection;
 
 use crate::failure::Explain as _;
@@ -26,9 +27,7 @@ pub(crate) enum Form {
 /// # Errors
 /// [`Error::Unavailable`] where it is newer: an old program must not touch it.
 pub(crate) fn form(connection: &Connection) -> Result<Form, Error> {
-    let found: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .explain()?;
+    let found = found(connection)?;
     if found > KNOWN {
         return Err(Error::unavailable(format!(
             "the store has form {found} and this program knows {KNOWN}: use a newer crewboss"
@@ -46,8 +45,22 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
     connection
         .pragma_update(None, "journal_mode", "wal")
         .explain()?;
-    migrations::migrations::runner()
-        .run(connection)
-        .map_err(|error| Error::unavailable(format!("the store cannot be migrated: {error}")))?;
+    let reached = found(connection)?;
+    // A migration is noted after its own transaction: one that was cut off in between is noted now.
+    let note = Target::FakeVersion(reached.try_into().unwrap_or_default());
+    for target in [note, Target::Latest] {
+        migrations::migrations::runner()
+            .set_target(target)
+            .run(connection)
+            .map_err(|error| {
+                Error::unavailable(format!("the store cannot be migrated: {error}"))
+            })?;
+    }
     Ok(())
+}
+
+fn found(connection: &Connection) -> Result<i64, Error> {
+    connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .explain()
 }

@@ -240,8 +240,8 @@ pub(crate) fn update(connection: &Connection, task: &Task, expected: u64) -> Res
     count(connection, project, was, counted_as(task))
 }
 
-/// Replaces what a task was asked for, and its key with it.
-pub(crate) fn update_spec(connection: &Connection, task: &Task) -> Result<(), Error> {
+/// Replaces what was asked for of a task, and its key with it.
+pub(crate) fn rewrite_spec(connection: &Connection, task: &Task) -> Result<(), Error> {
     let id = task_number(task.id);
     let spec = to_json(&task.spec)?;
     connection
@@ -250,10 +250,9 @@ pub(crate) fn update_spec(connection: &Connection, task: &Task) -> Result<(), Er
         .explain()?;
     let key = task.spec.key.as_ref().map(Key::as_str);
     connection
-        .prepare_cached("UPDATE tasks SET key = ?2 WHERE id = ?1 AND key IS NOT ?2")
-        .and_then(|mut statement| statement.execute(params![id, key]))
-        .explain()
-        .map(drop)
+        .execute("UPDATE tasks SET key = ?2 WHERE id = ?1", params![id, key])
+        .explain()?;
+    Ok(())
 }
 
 /// What the status alone does not say of a state.

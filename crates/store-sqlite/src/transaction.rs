@@ -189,8 +189,8 @@ impl Tx for Transaction<'_> {
         tasks::update(self.connection, task, expected)
     }
 
-    fn update_spec(&mut self, task: &Task) -> Result<(), Error> {
-        tasks::update_spec(self.connection, task)
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error> {
+        tasks::rewrite_spec(self.connection, task)
     }
 
     fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {

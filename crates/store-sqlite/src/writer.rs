@@ -14,6 +14,7 @@ use std::{
 use app::{
     command::{Reply, Request},
     error::Error,
+    faults::{self, Act, Deed, Thing},
     ports::{clock::Clock, store::Answer},
 };
 use rusqlite::Connection;
@@ -83,7 +84,7 @@ impl Writer {
             let mut transaction = Transaction::writing(&self.connection, self.clock.now());
             work(&mut transaction)
         });
-        let result = result.and_then(|value| self.run("COMMIT").map(|()| value));
+        let result = result.and_then(|value| self.commit().map(|()| value));
         if result.is_err() {
             self.roll_back();
         } else {
@@ -114,7 +115,7 @@ impl Writer {
             Err(error) => return vec![Err(error); requests.len()],
         };
         let replies = self.begin().and_then(|()| self.apply_all(requests));
-        let replies = replies.and_then(|replies| self.run("COMMIT").map(|()| replies));
+        let replies = replies.and_then(|replies| self.commit().map(|()| replies));
         if replies.is_err() {
             self.roll_back();
         }
@@ -146,9 +147,21 @@ impl Writer {
         if self.connection.busy_timeout(Duration::ZERO).is_ok() {
             let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
             // What stays in the log is as durable there.
-            drop(self.connection.query_row(checkpoint, [], |_| Ok(())));
+            let empty = || self.connection.query_row(checkpoint, [], |_| Ok(()));
+            let act = Act::new(Thing::Store, Deed::Empty);
+            drop(faults::around(act, || {
+                drop(empty());
+                Ok::<_, std::io::Error>(())
+            }));
             drop(self.connection.busy_timeout(PATIENCE));
         }
+    }
+
+    /// Where this fails after it was done, the caller is told less than the truth, never more.
+    fn commit(&self) -> Result<(), Error> {
+        let act = Act::new(Thing::Store, Deed::Commit);
+        let told = |error| failure::of_file(&self.log, &error);
+        faults::around_with(act, told, || self.run("COMMIT"))
     }
 
     fn begin(&self) -> Result<(), Error> {

@@ -5,12 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
-use app::ports::{
-    checkpoints::{
-        Checkpoints, Draft, Found, KeptFile, MANIFEST_SCHEMA, MANIFEST_VERSION, Manifest,
-        Unfinished,
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::{
+        checkpoints::{
+            Checkpoints, Draft, Found, KeptFile, MANIFEST_SCHEMA, MANIFEST_VERSION, Manifest,
+            Unfinished,
+        },
+        folders::FolderError,
     },
-    folders::FolderError,
 };
 use domain::id::{CheckpointId, SessionId, TaskId};
 use serde::{Deserialize, Serialize};
@@ -63,10 +66,11 @@ impl CheckpointFolders {
         let Some(checkpoints) = Self::existing(root, task)? else {
             return Ok(());
         };
-        checkpoints
-            .rename(from, to)
-            .map_err(|error| crate::dir::failed("rename", checkpoints.path().join(from), error))?;
-        checkpoints.sync()
+        faults::around(Act::new(Thing::Checkpoint, Deed::Rename), || {
+            checkpoints.rename(from, to)
+        })
+        .map_err(|error| crate::dir::failed("rename", checkpoints.path().join(from), error))?;
+        checkpoints.sync_for(Thing::Checkpoint)
     }
 }
 
@@ -181,7 +185,7 @@ impl Checkpoints for CheckpointFolders {
             return Ok(());
         };
         for name in [format!("{NEW}{id}"), format!("{OLD}{id}")] {
-            checkpoints.remove_folder(&name)?;
+            checkpoints.remove_folder(Thing::Checkpoint, &name)?;
         }
         Ok(())
     }

@@ -3,11 +3,14 @@
 mod form;
 mod parse;
 
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
 
-use app::ports::{
-    folders::FolderError,
-    journal::{Decision, Finding},
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::{
+        folders::FolderError,
+        journal::{Decision, Finding},
+    },
 };
 
 use crate::dir::{Dir, failed};
@@ -31,15 +34,20 @@ pub(crate) fn add(folder: &Dir, decision: &Decision) -> Result<(), FolderError> 
                 Some(_) => "\n",
             };
             let text = form::text(decision).map_err(io::Error::from)?;
-            file.write_all(format!("{before}\n{text}").as_bytes())?;
-            file.sync_all()
+            let text = format!("{before}\n{text}");
+            faults::write(act(Deed::Write), &mut file, text.as_bytes())?;
+            faults::around(act(Deed::Sync), || file.sync_all())
         });
     if let Err(error) = written {
         drop(folder.remove(TEMPORARY));
         return Err(failed("write", folder.path().join(FILE), error));
     }
-    folder.rename_over(TEMPORARY, FILE)?;
-    folder.sync()
+    folder.rename_over(Thing::Decisions, TEMPORARY, FILE)?;
+    folder.sync_for(Thing::Decisions)
+}
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Decisions, deed)
 }
 
 /// Copies a file; answers its last byte, where it has one.

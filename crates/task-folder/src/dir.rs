@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use app::ports::{checkpoints::hex, folders::FolderError};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::{checkpoints::hex, folders::FolderError},
+};
 use rustix::{
     fs::{
         AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat, open, openat, renameat,
@@ -100,6 +103,14 @@ impl Dir {
     /// Makes everything in this folder so far survive a power cut.
     pub(crate) fn sync(&self) -> Result<(), FolderError> {
         rustix::fs::fsync(&self.fd).map_err(|errno| self.error("sync", "", errno))
+    }
+
+    /// The same, because of what is in it.
+    pub(crate) fn sync_for(&self, thing: Thing) -> Result<(), FolderError> {
+        let synced = faults::around(Act::new(thing, Deed::SyncFolder), || {
+            Ok::<_, io::Error>(rustix::fs::fsync(&self.fd)?)
+        });
+        synced.map_err(|error| self.error("sync", "", error))
     }
 
     /// Keeps other processes that ask for the same lock out until the guard is dropped. Fails where
@@ -238,26 +249,37 @@ impl Dir {
     ) -> Result<(), FolderError> {
         let number = TEMPORARY.fetch_add(1, Ordering::Relaxed);
         let temporary = format!(".{name}.{}.{number}.tmp", std::process::id());
+        let thing = thing(name);
         let written = self
-            .write_new(&temporary, content, durability)
-            .and_then(|()| Ok(renameat(&self.fd, &temporary, &self.fd, name)?));
+            .write_new(thing, &temporary, content, durability)
+            .and_then(|()| {
+                faults::around(Act::new(thing, Deed::Rename), || {
+                    Ok(renameat(&self.fd, &temporary, &self.fd, name)?)
+                })
+            });
         if let Err(error) = written {
             // Whatever is left of it is in nobody's way.
             let _ = unlinkat(&self.fd, &temporary, AtFlags::empty());
             return Err(self.error("write", name, error));
         }
         if durability == Durability::Synced {
-            self.sync()?;
+            self.sync_for(thing)?;
         }
         Ok(())
     }
 
-    fn write_new(&self, name: &str, content: &[u8], durability: Durability) -> io::Result<()> {
+    fn write_new(
+        &self,
+        thing: Thing,
+        name: &str,
+        content: &[u8],
+        durability: Durability,
+    ) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.fd, name, flags, FILE_MODE)?);
-        file.write_all(content)?;
+        faults::write(Act::new(thing, Deed::Write), &mut file, content)?;
         if durability == Durability::Synced {
-            file.sync_all()?;
+            faults::around(Act::new(thing, Deed::Sync), || file.sync_all())?;
         }
         Ok(())
     }
@@ -290,8 +312,16 @@ impl Dir {
     }
 
     /// Renames inside the folder, over whatever has the new name.
-    pub(crate) fn rename_over(&self, from: &str, to: &str) -> Result<(), FolderError> {
-        renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.error("write", to, errno))
+    pub(crate) fn rename_over(
+        &self,
+        thing: Thing,
+        from: &str,
+        to: &str,
+    ) -> Result<(), FolderError> {
+        let renamed = faults::around(Act::new(thing, Deed::Rename), || {
+            Ok::<_, io::Error>(renameat(&self.fd, from, &self.fd, to)?)
+        });
+        renamed.map_err(|error| self.error("write", to, error))
     }
 
     /// Gives each of two names to what has the other.
@@ -323,9 +353,12 @@ impl Dir {
     }
 
     /// Removes a folder with all that is in it; links are removed and not followed.
-    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), FolderError> {
+    pub(crate) fn remove_folder(&self, thing: Thing, name: &str) -> Result<(), FolderError> {
         let through = PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_fd().as_raw_fd()));
-        match std::fs::remove_dir_all(through.join(name)) {
+        let removed = faults::around(Act::new(thing, Deed::Remove), || {
+            std::fs::remove_dir_all(through.join(name))
+        });
+        match removed {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(self.error("remove", name, error)),
@@ -341,6 +374,17 @@ impl Drop for DirLock<'_> {
     fn drop(&mut self) {
         // Closing the folder unlocks it as well.
         let _ = flock(&self.0.fd, FlockOperation::Unlock);
+    }
+}
+
+/// What a file of this name is.
+fn thing(name: &str) -> Thing {
+    match name {
+        "outcome.json" => Thing::Outcome,
+        "manifest.json" => Thing::Manifest,
+        "decisions.md" => Thing::Decisions,
+        "plan.md" => Thing::Plan,
+        _ => Thing::State,
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app::ports::folders::{FolderError, Folders, LogLimits, LogSink, SessionPlace, TranscriptSink};
+use app::{
+    faults::Thing,
+    ports::folders::{FolderError, Folders, LogLimits, LogSink, SessionPlace, TranscriptSink},
+};
 use domain::{
     id::{SessionId, TaskId},
     redact::Redactor,
@@ -207,7 +210,7 @@ impl Folders for ProjectFolders {
 
     fn remove_task(&self, root: &Path, task: TaskId) -> Result<(), FolderError> {
         match Self::existing_tasks(root)? {
-            Some(tasks) => tasks.remove_folder(&task.to_string()),
+            Some(tasks) => tasks.remove_folder(Thing::TaskFolder, &task.to_string()),
             None => Ok(()),
         }
     }

@@ -2,11 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
-use app::ports::folders::{FolderError, LogLimits, LogSink};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::folders::{FolderError, LogLimits, LogSink},
+};
 
 use crate::dir::Dir;
 
@@ -67,7 +70,11 @@ impl FileLog {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        faults::write(
+            Act::new(Thing::AgentLog, Deed::Write),
+            &mut self.file,
+            bytes,
+        )?;
         self.written += bytes.len() as u64;
         self.total += bytes.len() as u64;
         Ok(())

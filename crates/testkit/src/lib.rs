@@ -9,4 +9,5 @@ pub mod orchestrator_tool;
 pub mod poll;
 pub mod requirements;
 pub mod scripted_model;
+pub mod simulation;
 pub mod temp_repo;

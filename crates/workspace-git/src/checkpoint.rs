@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app::ports::workspaces::{CheckpointRequest, CheckpointTree, KeptCheckpoint, WorkspaceError};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::workspaces::{CheckpointRequest, CheckpointTree, KeptCheckpoint, WorkspaceError},
+};
 use domain::{
     id::CheckpointId,
     workspace::{CommitId, WorkspaceMode},
@@ -162,7 +165,7 @@ fn of_commit(
 ) -> Result<CheckpointTree, WorkspaceError> {
     let tree = repository.tree(commit)?;
     let made = record(repository, request, &tree, &[commit])?;
-    finish(repository, request, made, None, tree, vec![])
+    finish(repository, request, made, None, tree, None, vec![])
 }
 
 fn kept(
@@ -179,7 +182,20 @@ fn kept(
     let parents: Vec<&CommitId> = parent.into_iter().collect();
     let commit = record(repository, request, &snapshot.tree, &parents)?;
     if !request.with_ignored {
-        return finish(repository, request, commit, None, snapshot.tree, warnings);
+        // As long as nobody has committed, what it builds on is the same.
+        let is_base = parent == request.workspace.start.as_ref();
+        let known = request.known_tree.as_ref();
+        let known = known.filter(|(tree, _)| is_base && *tree == snapshot.tree);
+        let known = known.map(|(_, bytes)| *bytes);
+        return finish(
+            repository,
+            request,
+            commit,
+            None,
+            snapshot.tree,
+            known,
+            warnings,
+        );
     }
     let whole = snapshot::with_ignored(worktree, &request.index)?;
     warnings.extend(whole.warnings);
@@ -190,6 +206,7 @@ fn kept(
         commit,
         Some(with_ignored),
         whole.tree,
+        None,
         warnings,
     )
 }
@@ -244,9 +261,31 @@ fn finish(
     commit: CommitId,
     with_ignored: Option<CommitId>,
     tree: CommitId,
+    known: Option<u64>,
     warnings: Vec<String>,
 ) -> Result<CheckpointTree, WorkspaceError> {
-    let tip = with_ignored.as_ref().unwrap_or(&commit);
+    let bytes = match known {
+        Some(bytes) => bytes,
+        None => bytes_of(repository, &commit, with_ignored.as_ref())?,
+    };
+    Ok(CheckpointTree {
+        repository: repository.common.clone(),
+        reference: format!("{NAMESPACE}{}", request.id),
+        commit,
+        with_ignored,
+        tree,
+        bytes,
+        warnings,
+    })
+}
+
+/// What the repository holds for a checkpoint and not for the commit that it builds on.
+fn bytes_of(
+    repository: &Repository<'_>,
+    commit: &CommitId,
+    with_ignored: Option<&CommitId>,
+) -> Result<u64, WorkspaceError> {
+    let tip = with_ignored.unwrap_or(commit);
     let ask = [
         "rev-list",
         "--objects",
@@ -257,15 +296,7 @@ fn finish(
     let before = format!("{commit}^@");
     let usage = repository.call().args(ask).arg(before).run()?;
     let bytes = String::from_utf8_lossy(usage.line()).trim().parse();
-    Ok(CheckpointTree {
-        repository: repository.common.clone(),
-        reference: format!("{NAMESPACE}{}", request.id),
-        commit,
-        with_ignored,
-        tree,
-        bytes: bytes.unwrap_or(0),
-        warnings,
-    })
+    Ok(bytes.unwrap_or(0))
 }
 
 /// Writes the reference that keeps a checkpoint.
@@ -340,10 +371,10 @@ pub(crate) fn drop_kept(
 ) -> Result<(), WorkspaceError> {
     let reference = format!("{NAMESPACE}{id}");
     for repository in repositories(git, layout, project)? {
-        repository
-            .call()
-            .args(["update-ref", "-d", &reference])
-            .run()?;
+        let act = Act::new(Thing::Reference, Deed::Remove);
+        let told = |error| io_error("write to", &repository.common)(error);
+        let drop_it = ["update-ref", "-d", &reference];
+        faults::around_with(act, told, || repository.call().args(drop_it).run())?;
     }
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use app::ports::workspaces::{PrepareRequest, WorkspaceError};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::workspaces::{PrepareRequest, WorkspaceError},
+};
 use domain::workspace::{CommitId, WorkspaceMode, WorkspaceRecord, branch_name};
 
 use crate::{
@@ -40,7 +43,9 @@ fn folder(
     request: &PrepareRequest,
 ) -> Result<WorkspaceRecord, WorkspaceError> {
     let path = layout.real()?.folder(request.session);
-    make_private(&path)?;
+    let act = Act::new(Thing::Folder, Deed::Make);
+    let told = |error| io_error("make", &path)(error);
+    faults::around_with(act, told, || make_private(&path))?;
     if let Some(tree) = &request.restore {
         checkpoint::fill_folder(git, layout, &request.project, tree, &path)?;
     }
@@ -167,12 +172,12 @@ fn register(
         "--no-checkout",
         "--",
     ];
-    repository
-        .call()
-        .args(add)
-        .arg(&record.path)
-        .arg(start.as_str())
-        .run()?;
+    let act = Act::new(Thing::Worktree, Deed::Make);
+    let told = |error| io_error("make", &record.path)(error);
+    faults::around_with(act, told, || {
+        let call = repository.call().args(add);
+        call.arg(&record.path).arg(start.as_str()).run()
+    })?;
     drop(lock);
     Ok(())
 }

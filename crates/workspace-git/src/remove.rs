@@ -5,7 +5,10 @@
 
 use std::{fs, io, path::Path};
 
-use app::ports::workspaces::{Removed, Salvage, WorkspaceError};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::workspaces::{Removed, Salvage, WorkspaceError},
+};
 use domain::{
     id::SessionId,
     workspace::{CommitId, WorkspaceMode, WorkspaceRecord},
@@ -41,7 +44,8 @@ fn folder(
     session: SessionId,
 ) -> Result<Removed, WorkspaceError> {
     own_folder(layout, record, session)?;
-    match fs::remove_dir(&record.path) {
+    let act = Act::new(Thing::Folder, Deed::Remove);
+    match faults::around(act, || fs::remove_dir(&record.path)) {
         Ok(()) => Ok(Removed::Gone(None)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removed::Gone(None)),
         Err(_) => Ok(Removed::Kept(record.path.clone())),
@@ -154,7 +158,9 @@ pub(crate) fn salvage_and_delete(
     {
         return Err(worktree.damaged(lost));
     }
-    delete(&worktree.path)?;
+    let act = Act::new(Thing::Worktree, Deed::Remove);
+    let told = |error| io_error("delete", &worktree.path)(error);
+    faults::around_with(act, told, || delete(&worktree.path))?;
     Ok(salvaged)
 }
 

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app::ports::workspaces::{Target, WorkspaceError};
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::workspaces::{Target, WorkspaceError},
+};
 use domain::workspace::CommitId;
 use sha2::{Digest, Sha256};
 
@@ -250,7 +253,10 @@ impl Repository<'_> {
     ) -> Result<bool, WorkspaceError> {
         let expected = old.map_or_else(|| new.zeros(), ToString::to_string);
         let change = ["update-ref", "-m", why, reference, new.as_str(), &expected];
-        match self.call().args(change).run() {
+        let act = Act::new(Thing::Reference, Deed::Move);
+        let told = |error| io_error("write to", &self.common)(error);
+        let moved = faults::around_with(act, told, || self.call().args(change).run());
+        match moved {
             Ok(_) => Ok(true),
             Err(error) => match self.reference(reference)? {
                 Some(there) if there == *new => Ok(true),

@@ -27,6 +27,10 @@ use crate::{
 /// How deep repositories inside repositories are followed.
 const NESTING_MAX: usize = 8;
 
+/// From so many new files on they are written into one pack, as they are: one file to sync instead
+/// of thousands, and no time for compressing what most often soon goes away again.
+const PACKED_FROM: usize = 256;
+
 /// Part of every warning about files that a snapshot lacks.
 pub(crate) const UNREADABLE: &str = "could not be read";
 
@@ -80,6 +84,7 @@ pub(crate) fn take_known(
     known: &Known<'_>,
 ) -> Result<Snapshot, WorkspaceError> {
     let mut area = Area::of(worktree, index, unreadable);
+    area.packs = true;
     if !area.goes_on_from(known)? {
         match head {
             Some(head) => area.seed(worktree.admin.as_deref(), head)?,
@@ -144,6 +149,8 @@ struct Area<'a> {
     /// Ignore rules from above; of a nested repository only.
     excludes: Option<OsString>,
     unreadable: Unreadable,
+    /// Whether many new files are written into a pack: what is committed for good is not.
+    packs: bool,
     warnings: Vec<String>,
 }
 
@@ -160,6 +167,7 @@ impl<'a> Area<'a> {
             index: index.to_owned(),
             excludes: None,
             unreadable,
+            packs: false,
             warnings: Vec::new(),
         }
     }
@@ -244,8 +252,8 @@ impl<'a> Area<'a> {
     }
 
     fn tree(&mut self, start: Option<&CommitId>, depth: usize) -> Result<CommitId, WorkspaceError> {
-        let nested = self.untracked_repositories()?;
-        self.add(&nested)?;
+        let (nested, files) = self.untracked()?;
+        self.add(&nested, self.packs && files >= PACKED_FROM)?;
         let mut inside: Vec<Vec<u8>> = nested;
         inside.extend(self.foreign_links(start)?);
         for name in inside {
@@ -254,21 +262,30 @@ impl<'a> Area<'a> {
         self.call().args(["write-tree"]).run()?.object()
     }
 
-    fn untracked_repositories(&self) -> Result<Vec<Vec<u8>>, WorkspaceError> {
+    /// The repositories that are not tracked, and how many files are not.
+    fn untracked(&self) -> Result<(Vec<Vec<u8>>, usize), WorkspaceError> {
         let ask = ["ls-files", "-z", "--others", "--exclude-standard"];
         let output = self.call().args(ask).run()?;
         let directories = output.items().filter_map(|name| name.strip_suffix(b"/"));
-        Ok(directories.map(<[u8]>::to_vec).collect())
+        let directories: Vec<Vec<u8>> = directories.map(<[u8]>::to_vec).collect();
+        let files = output.items().count() - directories.len();
+        Ok((directories, files))
     }
 
-    fn add(&mut self, except: &[Vec<u8>]) -> Result<(), WorkspaceError> {
+    fn add(&mut self, except: &[Vec<u8>], into_pack: bool) -> Result<(), WorkspaceError> {
         let mut paths = b":(top)\0".to_vec();
         for name in except {
             paths.extend_from_slice(b":(top,exclude,literal)");
             paths.extend_from_slice(name);
             paths.push(0);
         }
-        let mut call = self.call().args(["add", "--all", "--sparse"]);
+        let mut call = self.call();
+        if into_pack {
+            call = call
+                .config(OsStr::new("core.bigFileThreshold=1"))
+                .config(OsStr::new("pack.compression=0"));
+        }
+        call = call.args(["add", "--all", "--sparse"]);
         if self.unreadable == Unreadable::Skip {
             call = call.arg("--ignore-errors").accept(&[0, 1]);
         }
@@ -358,6 +375,7 @@ impl<'a> Area<'a> {
             index: index.into(),
             excludes: self.excludes_for_nested(),
             unreadable: self.unreadable,
+            packs: self.packs,
             warnings: Vec::new(),
         };
         nested.clear()?;

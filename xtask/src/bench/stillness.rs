@@ -11,6 +11,10 @@ use super::{
 };
 use crate::shell;
 
+/// Tasks that wait, and how long a daemon is given to have looked at them.
+const QUEUED: u64 = 1_000_000;
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// How long nothing happens.
 const WATCHED: Duration = Duration::from_secs(30);
 
@@ -82,6 +86,38 @@ pub(crate) fn rows(tools: &Tools) -> Result<Vec<Row>> {
             "-",
         ),
     ])
+}
+
+/// What a daemon holds for each task that is queued, over what an idle one holds.
+pub(crate) fn of_the_queued(tools: &Tools) -> Result<Vec<Row>> {
+    let stage = Stage::new("queued", &tools.crewboss)?;
+    let patient = stage.start("patient")?;
+    stage.crewboss(&["run"]).status()?;
+    let idle = {
+        let daemon = stage.daemon(1)?;
+        std::thread::sleep(SETTLED);
+        resident_mebibytes(daemon.pid())?
+    };
+    stage.start("noop")?;
+    shell::run(
+        shell::program(&tools.store_speed)
+            .arg("queue")
+            .arg(stage.store_file())
+            .arg(QUEUED.to_string()),
+    )?;
+    let daemon = stage.daemon(1)?;
+    std::thread::sleep(SETTLED);
+    let full = resident_mebibytes(daemon.pid())?;
+    drop(daemon);
+    stage.crewboss(&["cancel", &patient]).status()?;
+    let each = (full - idle) * 1_048_576.0 / number(QUEUED);
+    Ok(vec![Row::of_number(
+        "daemon, memory for each of 1,000,000 queued",
+        (each.max(0.0), "B"),
+        ("96 B", 96.0),
+        Limit::AtMost(1.0),
+        "-",
+    )])
 }
 
 /// Over all its threads.

@@ -37,6 +37,21 @@ impl Arena {
         let folder = shell::target()
             .join("chaos")
             .join(format!("{name}-{}", std::process::id()));
+        Self::at(folder, work_seconds, AGENT, |agent| {
+            format!(
+                "[workspace]\nmode = \"folder\"\n\n[run]\nrequeues_max = 1000\n\n[agents.witness]\ndriver = \"command\"\n\
+                 command = \"{agent}\"\nenv = [\"ARENA_LOCKS\", \"ARENA_LOG\", \"ARENA_WORK\"]\n"
+            )
+        })
+    }
+
+    /// A fresh one in this folder, with this script as its agent, and a configuration that names it.
+    pub(crate) fn at(
+        folder: PathBuf,
+        work_seconds: &'static str,
+        script: &str,
+        config: impl FnOnce(&str) -> String,
+    ) -> Result<Self> {
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
@@ -48,13 +63,9 @@ impl Arena {
             fs::create_dir_all(arena.folder.join(name))?;
         }
         let agent = arena.folder.join("agent.sh");
-        fs::write(&agent, AGENT)?;
+        fs::write(&agent, script)?;
         fs::set_permissions(&agent, fs::Permissions::from_mode(0o755))?;
-        let config = format!(
-            "[workspace]\nmode = \"folder\"\n\n[run]\nrequeues_max = 1000\n\n[agents.witness]\ndriver = \"command\"\n\
-             command = \"{}\"\nenv = [\"ARENA_LOCKS\", \"ARENA_LOG\", \"ARENA_WORK\"]\n",
-            agent.display()
-        );
+        let config = config(&agent.display().to_string());
         fs::write(arena.project().join(".crewboss/config.toml"), config)?;
         Ok(arena)
     }

@@ -53,6 +53,19 @@ pub(super) fn keep(
     kept
 }
 
+/// Whether a conversation is there to be taken over.
+pub(super) fn resumes(session_dir: &Path, known: Option<&str>) -> Result<(), String> {
+    let known = known.ok_or("it ended before its conversation began")?;
+    let source = session_dir.join(super::DATABASE);
+    if !source.is_file() {
+        return Err("its database is gone".to_owned());
+    }
+    match cursor(&source, Some(known))? {
+        Some(_) => Ok(()),
+        None => Err("its database does not have its conversation".to_owned()),
+    }
+}
+
 /// The conversation and its last message.
 fn cursor(copy: &Path, known: Option<&str>) -> Result<Option<KeptConversation>, String> {
     let read = || -> rusqlite::Result<Option<KeptConversation>> {

@@ -6,10 +6,10 @@ use std::{
 };
 
 use domain::{
-    id::{CheckpointId, TaskId},
+    id::{CheckpointId, SessionId, TaskId},
     session::Session,
     task::Task,
-    workspace::WorkspaceRecord,
+    workspace::{CommitId, WorkspaceRecord},
 };
 
 use super::{CheckpointError, Checkpointer, Made, Wish};
@@ -39,7 +39,7 @@ impl Checkpointer {
         let details = self.details(task)?;
         let task = &details.view.task;
         let worked = worked(&details)?;
-        let mut warnings = self.tidy(task.project, task.id);
+        let mut warnings = self.settle_all(task.id);
         let (id, mut draft) = self.begin(task, worked.0)?;
         let made = self.fill(&mut *draft, id, task, worked, wish);
         let manifest = match made {
@@ -164,6 +164,14 @@ impl Checkpointer {
         Ok(driver.keep_conversation(&private, known, &folder))
     }
 
+    /// What the newest checkpoint of the same session knows of its tree.
+    fn known_tree(&self, task: TaskId, session: SessionId) -> Option<(CommitId, u64)> {
+        let found = self.checkpoints.list(&self.root, task, false).ok()?;
+        let newest = found.into_iter().next_back()?.manifest?;
+        let kept = newest.workspace;
+        (newest.session == session).then_some((kept.tree, kept.bytes))
+    }
+
     fn request(
         &self,
         task: &Task,
@@ -185,6 +193,7 @@ impl Checkpointer {
             with_ignored,
             index: draft.index(),
             known_index: draft.known_index(),
+            known_tree: self.known_tree(task.id, session.id),
         }
     }
 

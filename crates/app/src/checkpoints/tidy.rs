@@ -40,7 +40,8 @@ impl Checkpointer {
         Ok(said)
     }
 
-    fn settle_all(&self, task: TaskId) -> Vec<String> {
+    /// Goes on with what others left whole of a task's, and removes what they left half done.
+    pub(super) fn settle_all(&self, task: TaskId) -> Vec<String> {
         match self.checkpoints.unfinished(&self.root, task) {
             Ok(left) => left.into_iter().map(|one| self.settle(task, one)).collect(),
             Err(error) => vec![error.to_string()],

@@ -318,6 +318,16 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         Ok(None)
     }
 
+    /// Whether another session of this driver can go on with the conversation in `session_dir`, whose
+    /// session has ended. `known` is its name, where that session left one.
+    ///
+    /// # Errors
+    /// Why not.
+    fn resumes(&self, session_dir: &Path, known: Option<&str>) -> Result<(), String> {
+        let _ = (session_dir, known);
+        Err("its agent keeps no conversation that can be gone on with".to_owned())
+    }
+
     /// A parser for a process that was started from [`Driver::prepare`].
     fn parser(&self) -> Box<dyn OutputParser>;
 }

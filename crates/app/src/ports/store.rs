@@ -125,10 +125,9 @@ pub trait Tx: Reader {
     /// # Errors
     /// [`Error::Conflict`] where it is another.
     fn update_task(&mut self, task: &Task, expected: u64) -> Result<(), Error>;
-    /// Replaces what a task was asked for, and its key with it; said beside [`Self::update_task`] of
-    /// the same change. Only the key, what it goes on from and where it edits may differ, and nothing
-    /// is left of a purged one.
-    fn update_spec(&mut self, task: &Task) -> Result<(), Error>;
+    /// Replaces what a task was asked for: its key where it is deleted, else what it goes on from
+    /// and where it edits. Said before [`Self::update_task`] of the same change.
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error>;
     /// Drops the content of every entry of a stream and keeps its hash in its place.
     fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error>;
     /// Says that a chain has completed: whoever waits for it waits for one chain less. Said once

@@ -199,6 +199,8 @@ pub struct CheckpointRequest {
     pub index: PathBuf,
     /// Where the index of an earlier checkpoint of the session is, and the next one's goes.
     pub known_index: PathBuf,
+    /// The tree of an earlier checkpoint of the session, and its [`CheckpointTree::bytes`].
+    pub known_tree: Option<(CommitId, u64)>,
 }
 
 /// What was kept of a workspace: objects that no reference keeps yet.

@@ -99,11 +99,8 @@ impl<'a> Change<'a> {
         if events.is_empty() {
             return Ok(changed);
         }
-        if let TaskCommand::Rewind { .. } | TaskCommand::Undelete { .. } | TaskCommand::Purge =
-            command
-        {
-            // First: its key may be another's by now.
-            self.tx.update_spec(&changed)?;
+        if events.iter().any(TaskEvent::changes_spec) {
+            self.tx.rewrite_spec(&changed)?;
         }
         self.tx.update_task(&changed, expected)?;
         for event in &events {

@@ -1,6 +1,7 @@
 //! Notes checkpoints, and makes tasks of them.
 
 use domain::{
+    agent::AgentName,
     id::{CheckpointId, TaskId},
     rejection::Rejected,
     session::{Outcome, SessionCommand, SessionStatus, StopReason},
@@ -85,6 +86,7 @@ pub(crate) struct Fork<'a> {
     pub(crate) continues: &'a Continuation,
     pub(crate) workspace: WorkspaceMode,
     pub(crate) hint: Option<&'a str>,
+    pub(crate) agent: Option<&'a AgentName>,
     pub(crate) only_ended: bool,
 }
 
@@ -119,6 +121,7 @@ pub(crate) fn fork_task(
     };
     let spec = TaskSpec {
         key: None,
+        agent: fork.agent.unwrap_or(&from.spec.agent).clone(),
         prompt,
         workspace: Some(fork.workspace),
         continues: Some(fork.continues.clone()),

@@ -88,6 +88,9 @@ enum Verb {
         /// The checkpoint, or a task of which the newest is meant
         #[arg(value_name = "CHECKPOINT|ID")]
         checkpoint: String,
+        /// Another agent for the new task of one that has ended
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
         /// Start it at once; a task that was running is started again in any case
         #[arg(long)]
         run: bool,
@@ -100,6 +103,9 @@ enum Verb {
         /// What the new task is told besides
         #[arg(long, value_name = "HINT")]
         with: Option<String>,
+        /// Another agent for the new task
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
         /// Start the new task at once
         #[arg(long)]
         run: bool,
@@ -136,12 +142,17 @@ impl Args {
             Verb::List { task } => show::list(context, &task),
             Verb::Show { checkpoint } => show::show(context, &checkpoint),
             Verb::Diff { from, to, stat, .. } => show::diff(context, &from, to.as_deref(), stat),
-            Verb::Restore { checkpoint, run } => restore::restore(context, &checkpoint, run),
+            Verb::Restore {
+                checkpoint,
+                agent,
+                run,
+            } => restore::restore(context, &checkpoint, agent, run),
             Verb::Fork {
                 checkpoint,
                 with,
+                agent,
                 run,
-            } => restore::fork(context, &checkpoint, with, run),
+            } => restore::fork(context, &checkpoint, with, agent, run),
             Verb::Delete { checkpoints } => delete(context, &checkpoints),
             Verb::Prune { dry_run } => prune(context, dry_run),
         }

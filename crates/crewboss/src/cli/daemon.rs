@@ -29,7 +29,7 @@ use domain::{
     project::Project,
     session::Session,
     task::{Task, TaskStatus},
-    time::Now,
+    time::{Now, Timestamp},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -166,6 +166,7 @@ impl Args {
             images: Mutex::default(),
             kept: Mutex::new(None),
             ledger,
+            since: clock.now().wall,
             clock: Arc::clone(&clock),
             signer,
             post,
@@ -267,6 +268,8 @@ struct Crew {
     kept: Mutex<Option<Now>>,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
+    /// When this process began.
+    since: Timestamp,
     /// None in a layout.
     signer: Option<Arc<Signer>>,
     /// Hears the files of the layout, where it works on one.
@@ -323,8 +326,15 @@ impl Hands for Crew {
         self.finish_cut_off(project)
     }
 
+    /// With the time, but for the lines of a layout, whose form others know.
     fn say(&self, line: &str) {
-        drop(self.out.line(line));
+        drop(match self.post {
+            Some(_) => self.out.line(line),
+            None => {
+                let now = self.clock.now().wall;
+                self.out.line(format_args!("{now} {line}"))
+            }
+        });
     }
 
     fn warn(&self, line: &str) {
@@ -498,14 +508,20 @@ impl Crew {
             journal: self.journal.as_deref(),
             projects: &projects,
             now: &self.clock.now().moment,
+            since: self.since,
         };
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let (done, warnings) = images.catch_up(tools)?;
+        let look = images.catch_up(tools)?;
         drop(images);
-        for warning in warnings {
+        for warning in look.warnings {
             self.warn(&warning);
         }
-        self.forget(done, &projects)
+        if self.post.is_none() {
+            for task in &look.ended {
+                self.say(&super::wait::ending(task));
+            }
+        }
+        self.forget(look.done, &projects)
     }
 
     /// Effects are forgotten with a command; asking for what is there already changes nothing else.

@@ -59,6 +59,12 @@ fn rebuild(context: &Context) -> Outcome {
             task.id,
         )?;
         folders.show_task(&context.places.project, task)?;
+        history::take_back_if_purged(
+            &*context.store()?,
+            &*folders,
+            &context.places.project,
+            task.id,
+        )?;
     }
     let sign = Symbol::Check.text(out.unicode);
     out.line(format_args!(

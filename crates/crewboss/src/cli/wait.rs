@@ -219,17 +219,19 @@ fn progress(context: &Context, standing: &Standing) {
     }
 }
 
+/// How a task has ended, in a line.
+pub(crate) fn ending(task: &Task) -> String {
+    let why = task
+        .failure()
+        .map(|failure| format!(": {}", failure.message));
+    let (name, status) = (named(task), task.status().as_str());
+    format!("Task {name} {status}{}", why.unwrap_or_default())
+}
+
 fn conclude(context: &Context, ids: &[TaskId]) -> Outcome {
     let tasks = context.tasks_of(ids)?;
     for task in &tasks {
-        let why = task
-            .failure()
-            .map(|failure| format!(": {}", failure.message));
-        let (name, status) = (named(task), task.status().as_str());
-        context.out.line(format_args!(
-            "Task {name} {status}{}",
-            why.unwrap_or_default()
-        ))?;
+        context.out.line(ending(task))?;
     }
     context.out.print(&WaitDocument {
         tasks: tasks.iter().map(document::task).collect(),

@@ -118,6 +118,7 @@ fn example(name: &str) -> &'static str {
         "workspace.mode" => "\"worktree\"",
         "workspace.target" => "\"main\"",
         "checkpoint.every_minutes" => "30",
+        "checkpoint.every_turns" => "10",
         "audit.heads" => "\"/mnt/elsewhere/crewboss-heads.jsonl\"",
         _ => "\"\"",
     }

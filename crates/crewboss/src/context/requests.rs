@@ -165,6 +165,7 @@ impl Context {
                 CrashPoint::Logged.reached();
             }
             folders.show_task(Path::new(&root), &task)?;
+            history::take_back_if_purged(&*self.store()?, &*folders, Path::new(&root), task.id)?;
         }
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! Images of tasks that are behind, brought up to date. One that cannot be written stands in the
 //! way of no other.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use app::{
     crash_points::CrashPoint,
@@ -17,7 +20,7 @@ use domain::{
     id::{ProjectId, TaskId},
     project::Project,
     task::Task,
-    time::Moment,
+    time::{Moment, Timestamp},
 };
 
 use super::Pauses;
@@ -40,8 +43,21 @@ pub(crate) struct Images {
     failing: HashMap<ProjectId, TaskId>,
     /// How far the logs of tasks are that have not ended.
     logged: HashMap<TaskId, u64>,
+    /// Tasks whose end was told.
+    told: HashSet<TaskId>,
     /// The next look goes on behind this task.
     after: Option<TaskId>,
+}
+
+/// What a look did.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// What is written.
+    pub(crate) done: Vec<Effect>,
+    /// What is wrong, where that is new.
+    pub(crate) warnings: Vec<String>,
+    /// Tasks that have ended since this process began to look, each once.
+    pub(crate) ended: Vec<Task>,
 }
 
 /// What a look works with.
@@ -53,15 +69,14 @@ pub(crate) struct Tools<'a> {
     pub(crate) journal: Option<&'a dyn Journal>,
     pub(crate) projects: &'a [Project],
     pub(crate) now: &'a Moment,
+    /// What ended before is no news.
+    pub(crate) since: Timestamp,
 }
 
 impl Images {
-    /// Writes what is behind; answers what was done, and what is wrong where that is new.
-    pub(crate) fn catch_up(
-        &mut self,
-        tools: Tools<'_>,
-    ) -> Result<(Vec<Effect>, Vec<String>), Error> {
-        let (mut done, mut warnings) = (Vec::new(), Vec::new());
+    /// Writes what is behind.
+    pub(crate) fn catch_up(&mut self, tools: Tools<'_>) -> Result<Look, Error> {
+        let mut look = Look::default();
         for _ in 0..PAGES_MAX {
             let query = Query::Effects {
                 after: self.after,
@@ -82,16 +97,27 @@ impl Images {
             };
             for (effect, task) in effects.into_iter().zip(tasks) {
                 match self.write(tools, &task) {
-                    Written::Done => done.push(effect),
+                    Written::Done => look.done.push(effect),
                     Written::Skipped => {}
-                    Written::Failed(warning) => warnings.extend(warning),
+                    Written::Failed(warning) => look.warnings.extend(warning),
+                }
+                if self.is_news(tools, &task) {
+                    look.ended.push(task);
                 }
             }
-            if is_last || done.len() >= PAGE {
+            if is_last || look.done.len() >= PAGE {
                 break;
             }
         }
-        Ok((done, warnings))
+        Ok(look)
+    }
+
+    fn is_news(&mut self, tools: Tools<'_>, task: &Task) -> bool {
+        if self.told.len() >= LOGGED_MAX {
+            self.told.clear();
+        }
+        let ended = task.ended_at();
+        ended.is_some_and(|at| at >= tools.since) && self.told.insert(task.id)
     }
 
     /// The log first: an image that shows a version says that the log has come as far.
@@ -115,7 +141,8 @@ impl Images {
             }
             CrashPoint::Logged.reached();
         }
-        Ok(tools.folders.show_task(root, task)?)
+        tools.folders.show_task(root, task)?;
+        history::take_back_if_purged(tools.store, tools.folders, root, task.id)
     }
 
     fn write(&mut self, tools: Tools<'_>, task: &Task) -> Written {
@@ -226,12 +253,14 @@ mod tests {
                 journal: Some(&ProjectJournal::default()),
                 projects: &self.projects,
                 now: &now,
+                since: Timestamp::default(),
             };
-            let (done, warnings) = images.catch_up(tools).unwrap();
-            let counts = (done.len(), warnings.len());
+            let look = images.catch_up(tools).unwrap();
+            assert_eq!(look.ended, vec![]);
+            let counts = (look.done.len(), look.warnings.len());
             let Project { root, name, .. } = self.projects[1].clone();
             let mut forget = request(Command::RegisterProject { root, name });
-            forget.done = done;
+            forget.done = look.done;
             self.store.execute(forget).unwrap();
             counts
         }

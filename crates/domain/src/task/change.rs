@@ -250,6 +250,15 @@ pub const fn epoch_of(fence: u64) -> u64 {
 }
 
 impl TaskEvent {
+    /// Whether it changes what was asked for.
+    #[must_use]
+    pub const fn changes_spec(&self) -> bool {
+        matches!(
+            self,
+            Self::Rewound { .. } | Self::Undeleted { .. } | Self::Purged { .. }
+        )
+    }
+
     /// Whether it gives out a fence.
     #[must_use]
     pub fn gives_fence(&self) -> bool {

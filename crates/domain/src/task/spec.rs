@@ -101,8 +101,8 @@ pub struct Continuation {
     pub rewound: Option<u64>,
 }
 
-/// What was asked for. Once the task exists, only going back to a checkpoint changes what it goes
-/// on from and where it edits, coming back after it was deleted its key, and purging all of it.
+/// What was asked for. Once the task exists, going back to a checkpoint changes what it goes on from
+/// and where it edits; one that was deleted may get another key, and of a purged one nothing is left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {

@@ -46,3 +46,5 @@ fn make(clock: Arc<ManualClock>) -> Arc<dyn Subject> {
 }
 
 testkit::store_contract!(make);
+
+mod simulation;

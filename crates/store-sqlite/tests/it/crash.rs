@@ -1,14 +1,16 @@
 //! A process that is killed while it writes.
 
+#![expect(clippy::disallowed_methods, reason = "a test that starts itself again")]
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use domain::id::TaskId;
 use testkit::contract::{log, world::work};
 
-use crate::processes::{again, check_integrity, named_world, world_at};
+use crate::processes::{STORE, again, check_integrity, named_world, world_at};
 
 #[test]
 #[ignore = "is started by the test below, in a process of its own"]
@@ -20,6 +22,40 @@ fn writes_until_killed() {
         writeln!(stdout, "\n{}", task.id).expect("the parent reads");
         stdout.flush().expect("the parent reads");
     }
+}
+
+/// The system lets no file grow beyond some byte, and ends whoever tries.
+#[test]
+fn a_store_that_was_half_made_is_made_by_the_next() {
+    let program = std::env::current_exe().expect("this binary");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut half_made = 0;
+    for limit in (1..100_u32).map(|step| step * 1_531) {
+        let path = folder.path().join(format!("{limit}.sqlite"));
+        let status = Command::new("prlimit")
+            .args(["--core=0", &format!("--fsize={limit}")])
+            .arg(&program)
+            .args(["--exact", "crash::makes_a_store", "--ignored", "--quiet"])
+            .env(STORE, &path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("prlimit");
+        half_made += u32::from(status.code().is_none());
+        let world = world_at(&path);
+        let task = world.create(work("x"));
+        assert_eq!(world.task(task.id).id, task.id, "{limit}");
+        log::verify(&world.contents().log);
+        drop(world);
+        check_integrity(&path);
+    }
+    assert!(half_made > 10, "{half_made}");
+}
+
+#[test]
+#[ignore = "is started by the test above, in a process of its own"]
+fn makes_a_store() {
+    drop(named_world());
 }
 
 #[test]

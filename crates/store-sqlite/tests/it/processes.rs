@@ -24,7 +24,7 @@ use testkit::contract::{
 
 use crate::subject::Sqlite;
 
-const STORE: &str = "CREWBOSS_TEST_STORE";
+pub(crate) const STORE: &str = "CREWBOSS_TEST_STORE";
 const THREADS: usize = 10;
 const TASKS: usize = 6;
 

@@ -6,9 +6,12 @@ use std::{
     ops::ControlFlow,
 };
 
-use app::ports::{
-    folders::FolderError,
-    journal::{LogItem, NewEntry, Rewritten},
+use app::{
+    faults::Thing,
+    ports::{
+        folders::FolderError,
+        journal::{LogItem, NewEntry, Rewritten},
+    },
 };
 
 use super::{
@@ -49,7 +52,7 @@ pub(super) fn rewrite(folder: &Dir, events: &[NewEntry]) -> Result<Rewritten, Fo
         folder.exchange(NEW, CURRENT)?;
         rewritten.aside.extend(aside_as(folder, NEW, CURRENT)?);
     } else {
-        folder.rename_over(NEW, CURRENT)?;
+        folder.rename_over(Thing::Journal, NEW, CURRENT)?;
     }
     for name in old {
         rewritten.aside.extend(set_aside(folder, &name)?);

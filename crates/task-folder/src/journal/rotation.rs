@@ -8,7 +8,10 @@ use std::{
     io::{self, BufRead as _, BufReader},
 };
 
-use app::ports::folders::FolderError;
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::folders::FolderError,
+};
 use flate2::{Compression, write::GzEncoder};
 use rustix::fs::{FlockOperation, flock};
 
@@ -82,14 +85,21 @@ fn pack(folder: &Dir, full: &Full) -> Result<(), FolderError> {
     }
     let temporary = format!(".{}.tmp", full.packed());
     let target = folder.create(&temporary)?;
-    compress(&plain, target)
+    faults::around(act(Deed::Write), || compress(&plain, target))
         .map_err(|error| failed("compress", folder.path().join(full.plain()), error))?;
     reached(Step::Packed)?;
-    folder.rename_over(&temporary, &full.packed())?;
+    folder.rename_over(Thing::Packed, &temporary, &full.packed())?;
     folder.sync()?;
     reached(Step::Named)?;
-    folder.remove(&full.plain())?;
+    faults::around(act(Deed::Remove), || {
+        folder.remove(&full.plain()).map_err(|error| error.source)
+    })
+    .map_err(|error| failed("remove", folder.path().join(full.plain()), error))?;
     reached(Step::Removed)
+}
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Packed, deed)
 }
 
 fn compress(mut plain: &File, target: File) -> io::Result<()> {

@@ -6,9 +6,12 @@ use std::{
     os::unix::fs::FileExt as _,
 };
 
-use app::ports::{
-    folders::FolderError,
-    journal::{JournalLimits, Level, NewEntry, Survives},
+use app::{
+    faults::{self, Act, Deed, Thing},
+    ports::{
+        folders::FolderError,
+        journal::{JournalLimits, Level, NewEntry, Survives},
+    },
 };
 use domain::time::Timestamp;
 
@@ -311,9 +314,9 @@ impl<'a> Writer<'a> {
             first.get_or_insert((entry.at, seq));
             taken += 1;
         }
-        let written = self.file.write_all(&bytes).and_then(|()| {
+        let written = faults::write(act(Deed::Write), &mut self.file, &bytes).and_then(|()| {
             if survives == Survives::PowerCut {
-                self.file.sync_data()?;
+                faults::around(act(Deed::Sync), || self.file.sync_data())?;
             }
             Ok(())
         });
@@ -346,7 +349,10 @@ impl<'a> Writer<'a> {
         };
         loop {
             let is_taken = self.folder.has(&full.packed());
-            match self.folder.rename_new(CURRENT, &full.plain()) {
+            let renamed = faults::around(act(Deed::Rename), || {
+                self.folder.rename_new(CURRENT, &full.plain())
+            });
+            match renamed {
                 Ok(()) if !is_taken => break,
                 // Somebody else's file has the name that compressing would need.
                 Ok(()) => {
@@ -366,6 +372,10 @@ impl<'a> Writer<'a> {
         self.has_rotated = true;
         Ok(())
     }
+}
+
+fn act(deed: Deed) -> Act {
+    Act::new(Thing::Journal, deed)
 }
 
 /// Whether the next entry belongs into a new file.

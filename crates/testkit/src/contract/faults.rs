@@ -137,8 +137,8 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     fn update_task(&mut self, task: &Task, expected: u64) -> Result<(), Error> {
         self.next()?.update_task(task, expected)
     }
-    fn update_spec(&mut self, task: &Task) -> Result<(), Error> {
-        self.next()?.update_spec(task)
+    fn rewrite_spec(&mut self, task: &Task) -> Result<(), Error> {
+        self.next()?.rewrite_spec(task)
     }
     fn drop_payloads(&mut self, stream: Stream) -> Result<(), Error> {
         self.next()?.drop_payloads(stream)

@@ -7,6 +7,7 @@ use app::{
     ports::checkpoints::{Cause, Manifest},
 };
 use domain::{
+    agent::AgentName,
     id::TaskId,
     project::Project,
     task::{Continuation, Task, TaskStatus},
@@ -23,19 +24,23 @@ use crate::{
     stop::wait_until_gone,
 };
 
-pub(super) fn restore(context: &Context, checkpoint: &str, run: bool) -> Outcome {
-    let (project, checkpointer) = of_project(context)?;
-    let manifest = whole(context, &checkpointer, checkpoint)?;
-    context.reconcile()?;
-    let from = From {
-        context,
-        project,
-        checkpointer,
-        manifest,
-    };
-    let status = from.status()?;
+pub(super) fn restore(
+    context: &Context,
+    checkpoint: &str,
+    agent: Option<String>,
+    run: bool,
+) -> Outcome {
+    let from = From::find(context, checkpoint, agent)?;
+    let status = from.task()?.status();
     if status.is_terminal() {
         return from.make(None, true, run);
+    }
+    if let Some(agent) = &from.agent {
+        let (id, status, checkpoint) = (from.manifest.task, status.as_str(), from.manifest.id);
+        let message = format!("Task {id} is {status}: it keeps its agent when it goes back");
+        return Err(Fail::new(Exit::Conflict, message).hint(format!(
+            "`crewboss checkpoint fork {checkpoint} --agent {agent}` makes another task"
+        )));
     }
     match from.rewind(status, run) {
         // It has ended just now.
@@ -48,6 +53,7 @@ pub(super) fn fork(
     context: &Context,
     checkpoint: &str,
     hint: Option<String>,
+    agent: Option<String>,
     run: bool,
 ) -> Outcome {
     if hint.as_ref().is_some_and(|hint| hint.trim().is_empty()) {
@@ -55,16 +61,7 @@ pub(super) fn fork(
             "the hint is empty: say what the new task is told besides",
         ));
     }
-    let (project, checkpointer) = of_project(context)?;
-    let manifest = whole(context, &checkpointer, checkpoint)?;
-    context.reconcile()?;
-    let from = From {
-        context,
-        project,
-        checkpointer,
-        manifest,
-    };
-    from.make(hint, false, run)
+    From::find(context, checkpoint, agent)?.make(hint, false, run)
 }
 
 /// A checkpoint that is whole.
@@ -73,9 +70,42 @@ struct From<'a> {
     project: Project,
     checkpointer: Checkpointer,
     manifest: Manifest,
+    /// The agent that goes on, where it is another.
+    agent: Option<AgentName>,
 }
 
-impl From<'_> {
+impl<'a> From<'a> {
+    fn find(context: &'a Context, checkpoint: &str, agent: Option<String>) -> Result<Self, Fail> {
+        let agent = agent.map(|name| name.parse()).transpose();
+        let agent = agent.map_err(|error| Fail::usage(format!("--agent: {error}")))?;
+        let (project, checkpointer) = of_project(context)?;
+        let manifest = whole(context, &checkpointer, checkpoint)?;
+        context.reconcile()?;
+        Ok(Self {
+            context,
+            project,
+            checkpointer,
+            manifest,
+            agent,
+        })
+    }
+
+    /// Says so where the other agent gets no conversation.
+    fn warn_of_agent(&self) -> Result<(), Fail> {
+        let (Some(agent), Some(_)) = (&self.agent, &self.manifest.conversation) else {
+            return Ok(());
+        };
+        let earlier = self.context.session(self.manifest.session)?.agent;
+        let driver = |name| self.checkpointer.agents.resolve(name).config.driver;
+        if driver(agent) != driver(&earlier) {
+            self.context.out.warn(format_args!(
+                "{agent} is another kind of agent than {earlier}: it gets files, plan and decisions, \
+                 and no conversation"
+            ));
+        }
+        Ok(())
+    }
+
     fn task(&self) -> Result<Task, Fail> {
         Ok(self.context.details(self.manifest.task)?.view.task)
     }
@@ -114,12 +144,14 @@ impl From<'_> {
     /// Another task from there on.
     fn make(&self, hint: Option<String>, only_ended: bool, run: bool) -> Outcome {
         let context = self.context;
+        self.warn_of_agent()?;
         let limits = &context.config()?.settings.limits;
         let command = Command::ForkTask {
             task: self.manifest.task,
             continues: self.continuation(),
             workspace: self.workspace()?,
             hint,
+            agent: self.agent.clone(),
             only_ended,
             queue: QueueLimits {
                 queue_max: limits.queue_max,

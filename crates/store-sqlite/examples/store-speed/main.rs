@@ -1,5 +1,5 @@
-//! The store by itself: `speed SUBJECT FOLDER` measures and prints one JSON object of numbers, and
-//! `speed fill FILE TASKS` and `speed queue FILE TASKS` add tasks to a store that holds one.
+//! The store by itself: `store-speed SUBJECT FOLDER` measures and prints one JSON object of numbers, and
+//! `store-speed fill FILE TASKS` and `store-speed queue FILE TASKS` add tasks to a store that holds one.
 
 #![expect(
     clippy::print_stdout,

@@ -1,5 +1,5 @@
-//! `logs.jsonl` by itself: `speed FOLDER` measures and prints one JSON object of numbers, and
-//! `speed recover FOLDER` reads a log of [`ENTRIES`] and says how much memory that took.
+//! `logs.jsonl` by itself: `log-speed FOLDER` measures and prints one JSON object of numbers, and
+//! `log-speed recover FOLDER` reads a log of [`ENTRIES`] and says how much memory that took.
 
 #![expect(
     clippy::print_stdout,

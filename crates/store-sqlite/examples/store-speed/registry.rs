@@ -37,6 +37,10 @@ pub(crate) fn rows(folder: &Path) -> Done<serde_json::Value> {
         );
     }
     measured.insert("bytes_per_task".to_owned(), large.bytes_per_task()?.into());
+    measured.insert(
+        "bytes_asked_for".to_owned(),
+        large.bytes_asked_for()?.into(),
+    );
     Ok(measured.into())
 }
 
@@ -121,5 +125,12 @@ impl Registry {
     fn bytes_per_task(&self) -> Done<f64> {
         let bytes = std::fs::metadata(self.place.path("store.db"))?.len();
         Ok(bytes as f64 / self.tasks as f64)
+    }
+
+    /// What was asked for of one task, as it is stored.
+    fn bytes_asked_for(&self) -> Done<f64> {
+        let connection = rusqlite::Connection::open(self.place.path("store.db"))?;
+        let sql = "SELECT avg(length(spec)) FROM specs";
+        Ok(connection.query_row(sql, [], |row| row.get(0))?)
     }
 }
