@@ -1,6 +1,5 @@
 //! Logs in memory, changed in every way that leaves a trace.
 
-
 use super::*;
 use crate::event::{GENESIS, Heads, StreamKind, seal};
 
