@@ -4,7 +4,6 @@
 use app::{
     command::{Command, NewTask, Output, RecoveryPolicy, Rekey, Reply},
     error::Error,
-    event::StreamKind,
     ports::clock::Clock as _,
     restore::{Restored, Source, Told, restore},
 };
@@ -370,13 +369,6 @@ fn source(world: &World) -> Source {
     let log = world.contents().log;
     let mut source = Source::default();
     for entry in log {
-        let id = TaskId::from_number(entry.stream.id);
-        if let (StreamKind::Task, Some(id), 1) = (entry.stream.kind, id, entry.seq) {
-            let details = world.details(id);
-            if details.view.task.purged_at.is_some() {
-                source.purged.push((details.view.task, details.sessions));
-            }
-        }
         source.events.push(Told {
             stream: entry.stream,
             seq: entry.seq,
