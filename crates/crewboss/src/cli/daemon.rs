@@ -328,10 +328,10 @@ impl Hands for Crew {
     }
 
     fn tell_project(&self, project: &Project) {
-        let (layers, root) = (wiring::layers(), Path::new(&project.root));
         if self.places.layout.is_some() {
             return;
         }
+        let (layers, root) = (wiring::layers(), Path::new(&project.root));
         let told = history::bring_up_project(&*self.store, &*layers, root, project.id);
         if let Err(behind) = told {
             let why = behind.reason();
@@ -341,12 +341,12 @@ impl Hands for Crew {
 
     /// With the time, but for the lines of a layout, whose form others know.
     fn say(&self, line: &str) {
-        drop(if self.post.is_some() {
-            self.out.line(line)
-        } else {
-            let now = self.clock.now().wall;
-            self.out.line(format_args!("{now} {line}"))
-        });
+        let now = self.clock.now().wall;
+        let line = match self.post {
+            Some(_) => line.to_owned(),
+            None => format!("{now} {line}"),
+        };
+        drop(self.out.line(line));
     }
 
     fn warn(&self, line: &str) {

@@ -201,7 +201,7 @@ impl Findings {
         }
         if report.dropped > 0 {
             notes.push(format!(
-                "the content of {} entries was dropped by retention; their hashes hold",
+                "the content of {} entries was dropped when their tasks were purged; their hashes hold",
                 report.dropped
             ));
         }

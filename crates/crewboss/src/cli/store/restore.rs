@@ -116,13 +116,11 @@ fn refuse_work(context: &Context) -> Result<u64, Fail> {
     };
     drop(store);
     context.recover(&live)?;
-    let View::Sessions { sessions: still } = context
-        .store()?
-        .read(&Query::LiveSessions { project: None })?
-    else {
+    let live = Query::LiveSessions { project: None };
+    let View::Sessions { sessions } = context.store()?.read(&live)? else {
         return Err(unexpected("sessions"));
     };
-    match still.first() {
+    match sessions.first() {
         None => Ok(epoch),
         Some(session) => Err(Fail::new(
             Exit::Conflict,

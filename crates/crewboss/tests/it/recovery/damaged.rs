@@ -29,7 +29,8 @@ fn lines(file: &Path, change: impl Fn(&mut Vec<String>)) {
     let text = fs::read_to_string(file).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     change(&mut lines);
-    fs::write(file, lines.join("\n") + "\n").unwrap();
+    let text = lines.join("\n") + "\n";
+    fs::write(file, text).unwrap();
 }
 
 fn replace_by_link(file: &Path, outside: &Path) {
