@@ -34,6 +34,8 @@ pub(super) fn carry_out(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
 fn agent(round: &mut Round<'_>, dice: &mut Dice, mode: &str) -> Result<()> {
     let (name, fate) = match dice.below(4) {
         0 => ("bad", Fate::Fails),
+        // An empty folder is removed, one with work in it stays.
+        _ if round.fault.needs("folder-remove") => ("idle", Fate::Completes),
         _ => ("good", Fate::Completes),
     };
     let flags = ["--workspace", mode];
