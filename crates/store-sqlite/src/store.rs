@@ -45,7 +45,7 @@ pub struct SqliteStore {
 #[derive(Debug)]
 enum Door {
     /// Each in a transaction of its own. Opened by the first.
-    Direct(Mutex<Option<Writer>>),
+    Direct(Box<Mutex<Option<Writer>>>),
     /// Together with what else has queued.
     Owned(GroupWriter),
 }
@@ -71,7 +71,7 @@ impl SqliteStore {
             path,
             clock,
             readers,
-            Door::Direct(Mutex::new(writer)),
+            Door::Direct(Box::new(Mutex::new(writer))),
         ))
     }
 

@@ -37,7 +37,7 @@ fn a_task_that_is_deleted_while_its_folder_is_made_has_none() {
 fn a_fault_happens_once_among_all_processes() {
     let arena = Arena::repository();
     let start = || {
-        let mut command = arena.command(&["start", "sh", "true"]);
+        let mut command = arena.command(["start", "sh", "true"]);
         command
             .env("CREWBOSS_FAULT", "store-commit,before,3,enospc")
             .env("CREWBOSS_FAULT_COUNTER", arena.root().join("counter"));

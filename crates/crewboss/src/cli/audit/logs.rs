@@ -6,7 +6,7 @@ use api_types::AuditLogFault;
 use app::{
     event::{Stream, StreamKind},
     ports::store::Mark,
-    query::{Query, View},
+    query::{Deleted, Query, View},
     repair::{LogVerdict, RepairError, verify_log},
 };
 use domain::{id::TaskId, project::Project, task::Task};
@@ -45,10 +45,8 @@ impl Logs {
                 continue;
             }
             let store = context.store()?;
-            for archived in [false, true] {
-                for task in retention::all_tasks(&*store, project.id, &[], archived)? {
-                    logs.task(context, &project, &task)?;
-                }
+            for task in retention::every_task(&*store, project.id, &[], true, Deleted::With)? {
+                logs.task(context, &project, &task)?;
             }
         }
         logs.end(context)
@@ -64,7 +62,7 @@ impl Logs {
         let task = context.details(id)?.view.task;
         let mut known = projects(context)?.into_iter();
         if let Some(project) = known.find(|project| project.id == task.project)
-            && task.deleted_at.is_none()
+            && task.purged_at.is_none()
         {
             logs.task(context, &project, &task)?;
         }

@@ -116,14 +116,11 @@ fn refuse_work(context: &Context) -> Result<u64, Fail> {
     };
     drop(store);
     context.recover(&live)?;
-    let still = match context
-        .store()?
-        .read(&Query::LiveSessions { project: None })?
-    {
-        View::Sessions { sessions } => sessions,
-        _ => return Err(unexpected("sessions")),
+    let live = Query::LiveSessions { project: None };
+    let View::Sessions { sessions } = context.store()?.read(&live)? else {
+        return Err(unexpected("sessions"));
     };
-    match still.first() {
+    match sessions.first() {
         None => Ok(epoch),
         Some(session) => Err(Fail::new(
             Exit::Conflict,
@@ -137,9 +134,8 @@ fn refuse_work(context: &Context) -> Result<u64, Fail> {
 fn ahead(context: &Context) -> Result<Vec<TaskId>, Fail> {
     let layers = wiring::layers();
     let mut ahead = Vec::new();
-    let projects = match context.store()?.read(&Query::Projects)? {
-        View::Projects { projects } => projects,
-        _ => return Err(unexpected("projects")),
+    let View::Projects { projects } = context.store()?.read(&Query::Projects)? else {
+        return Err(unexpected("projects"));
     };
     for Project { root, .. } in projects {
         let root = Path::new(&root);

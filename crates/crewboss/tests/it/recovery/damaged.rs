@@ -29,7 +29,7 @@ fn lines(file: &Path, change: impl Fn(&mut Vec<String>)) {
     let text = fs::read_to_string(file).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     change(&mut lines);
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let text = lines.join("\n") + "\n";
     fs::write(file, text).unwrap();
 }
 
@@ -60,7 +60,7 @@ fn damages() -> Vec<Damage> {
         }),
         damage("a link out of the tree", "state.json", replace_by_link),
         damage("not UTF-8", "state.json", |file, _| {
-            fs::write(file, b"\xff\xfe").unwrap()
+            fs::write(file, b"\xff\xfe").unwrap();
         }),
         damage("a folder", "state.json", |file, _| {
             fs::remove_file(file).unwrap();
@@ -68,7 +68,7 @@ fn damages() -> Vec<Damage> {
         }),
         damage("an edited line", "logs.jsonl", |file, _| {
             lines(file, |lines| {
-                lines[2] = lines[2].replace("running", "runninh")
+                lines[2] = lines[2].replace("running", "runninh");
             });
             flip(file, |content| content.len() / 2);
         }),
@@ -90,11 +90,11 @@ fn damages() -> Vec<Damage> {
             fs::write(file, content).unwrap();
         }),
         damage("nothing left", "logs.jsonl", |file, _| {
-            fs::write(file, "").unwrap()
+            fs::write(file, "").unwrap();
         }),
         damage("a link out of the tree", "logs.jsonl", replace_by_link),
         damage("not UTF-8", "decisions.md", |file, _| {
-            fs::write(file, b"# \xff").unwrap()
+            fs::write(file, b"# \xff").unwrap();
         }),
         damage("a link out of the tree", "decisions.md", replace_by_link),
         damage("gone", "plan.md", |file, _| fs::remove_file(file).unwrap()),
@@ -228,7 +228,7 @@ fn with_neither_store_nor_whole_folders_as_much_as_is_left_comes_back() {
     lose_store(&world);
     // Events of it are lost; its image tells where it stood.
     lines(&world.folder().join("logs.jsonl"), |lines| {
-        lines.truncate(2)
+        lines.truncate(2);
     });
     let (code, repaired) = repair(&world, &["--from-folders"]);
     let rebuilt = repaired.rebuilt.unwrap();
