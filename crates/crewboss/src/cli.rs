@@ -137,7 +137,6 @@ enum Verb {
     Checkpoint(checkpoint::Args),
     /// Go on with what an agent's session has left
     Session(session::Args),
-    /// Delete tasks that have ended
     /// Delete tasks that have ended, so that they can be brought back
     Clean(clean::Args),
     /// Move old tasks out of the lists, or back
