@@ -382,6 +382,9 @@ pub enum Command {
         agent: Option<AgentName>,
         /// Why it failed; completed where `None`.
         failure: Option<Failure>,
+        /// What came of it, in its holder's words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<String>,
         /// What the checks said that were run before this.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gates: Vec<GateResult>,
@@ -579,11 +582,13 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             agent,
             failure,
+            summary,
             gates,
             recovery,
         } => {
             let end = verbs::ExternalEnd {
                 failure: failure.as_ref(),
+                summary: summary.as_deref(),
                 gates,
             };
             verbs::end_external(change, *task, agent.as_ref(), &end, recovery)

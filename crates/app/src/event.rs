@@ -18,7 +18,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::command::Meta;
+use crate::{command::Meta, restore::Told};
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
@@ -266,18 +266,35 @@ pub fn compose(heads: &Heads, event: NewEvent, meta: &Meta, at: Timestamp) -> En
 /// The entry with these bytes that continues both chains.
 #[must_use]
 pub fn seal(heads: &Heads, stream: Stream, header: Vec<u8>, payload: Vec<u8>) -> Entry {
+    let hash = payload_hash(&payload);
+    let mut entry = at_the_end(heads, stream, &header, &hash);
+    (entry.header, entry.payload) = (header, payload);
+    entry
+}
+
+/// The same of an event that was written before, whose content may have been dropped since.
+#[must_use]
+pub fn seal_again(heads: &Heads, told: &Told) -> Entry {
+    Entry {
+        header: told.header.clone(),
+        payload: told.payload.clone(),
+        dropped: told.dropped,
+        ..at_the_end(heads, told.stream, &told.header, &told.payload_hash())
+    }
+}
+
+fn at_the_end(heads: &Heads, stream: Stream, header: &[u8], payload_hash: &Hash) -> Entry {
     let (position, seq) = (heads.position + 1, heads.seq + 1);
-    let stream_hash = stream_hash(&heads.stream, &header, &payload_hash(&payload));
-    let global_hash = global_hash(&heads.global, position, stream, seq, &stream_hash);
+    let stream_hash = stream_hash(&heads.stream, header, payload_hash);
     Entry {
         position,
         stream,
         seq,
-        header,
-        payload,
+        header: vec![],
+        payload: vec![],
         dropped: None,
+        global_hash: global_hash(&heads.global, position, stream, seq, &stream_hash),
         stream_hash,
-        global_hash,
     }
 }
 

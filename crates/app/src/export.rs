@@ -86,8 +86,11 @@ pub struct EventLine {
     pub seq: u64,
     /// The header's JSON.
     pub header: String,
-    /// The content.
+    /// The content; empty where it was dropped.
     pub payload: String,
+    /// The hash in place of a content that was dropped, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
     /// The head of the stream's chain, in hexadecimal digits.
     pub stream_hash: String,
 }
@@ -276,6 +279,7 @@ fn line(entry: Entry) -> Result<EventLine, Error> {
         seq: entry.seq,
         header: text(entry.header, "header")?,
         payload: text(entry.payload, "content")?,
+        dropped: entry.dropped.map(|hash| hex(&hash)),
         stream_hash: hex(&entry.stream_hash),
     })
 }

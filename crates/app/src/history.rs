@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
+    audit::{hex, unhex},
     error::Error,
     event::{Entry, Header, Stream, StreamKind},
     ports::{
@@ -30,8 +31,11 @@ pub struct EventRecord {
     pub seq: u64,
     /// The header's JSON.
     pub header: String,
-    /// The content.
+    /// The content; empty where it was dropped.
     pub payload: String,
+    /// The hash in place of a content that was dropped, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
 }
 
 /// What the log keeps of an event: all that is needed to store it again.
@@ -44,6 +48,8 @@ struct Data<'a> {
     kind: &'a str,
     header: &'a RawValue,
     payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<&'a str>,
 }
 
 /// At most `limit` events of a task and of its sessions behind a position, in the order of their
@@ -95,6 +101,7 @@ fn record(entry: Entry) -> Result<EventRecord, Error> {
         seq: entry.seq,
         header: text(entry.header)?,
         payload: text(entry.payload)?,
+        dropped: entry.dropped.map(|hash| hex(&hash)),
     })
 }
 
@@ -113,6 +120,7 @@ pub fn entry(event: &EventRecord) -> Result<NewEntry, Error> {
         kind: &header.kind,
         header: &one_line(&event.header).map_err(|error| corrupt("header", &error))?,
         payload: &one_line(&event.payload).map_err(|error| corrupt("content", &error))?,
+        dropped: event.dropped.as_deref(),
     };
     let data = to_raw_value(&data).map_err(|error| corrupt("content", &error))?;
     Ok(NewEntry {
@@ -136,6 +144,10 @@ pub fn standing(entry: &LogEntry) -> Option<Standing> {
             seq: data.seq,
             header: stored(data.header)?,
             payload: stored(data.payload)?,
+            dropped: match data.dropped {
+                Some(digits) => Some(unhex(&digits).ok()?),
+                None => None,
+            },
         },
     })
 }
@@ -150,6 +162,8 @@ struct Told<'a> {
     header: &'a RawValue,
     #[serde(borrow)]
     payload: &'a RawValue,
+    #[serde(default)]
+    dropped: Option<String>,
 }
 
 /// The stored bytes of what [`one_line`] wrote.
@@ -236,7 +250,7 @@ fn of_task(event: &TaskEvent) -> (Level, String) {
         }
         TaskEvent::Deleted => (Level::Info, "deleted".to_owned()),
         TaskEvent::Undeleted { .. } => (Level::Info, "brought back".to_owned()),
-        TaskEvent::Purged => (Level::Info, "purged".to_owned()),
+        TaskEvent::Purged { .. } => (Level::Info, "purged".to_owned()),
     }
 }
 
@@ -261,5 +275,6 @@ fn of_session(event: &SessionEvent) -> (Level, String) {
             }
         },
         SessionEvent::Orphaned { why } => (Level::Warn, format!("was lost: {why}")),
+        SessionEvent::Purged { .. } => (Level::Info, "was purged".to_owned()),
     }
 }

@@ -21,8 +21,10 @@ use crate::{
     command::{Command, Meta, Output, Request},
     crash_points::CrashPoint,
     error::Error,
+    history::entry,
     ports::{
         folders::{FolderError, Folders},
+        layers::Layers,
         store::Store,
         workspaces::{Removed, WorkspaceError, Workspaces},
     },
@@ -31,6 +33,9 @@ use crate::{
 
 /// Tasks that are read at once.
 const PAGE: usize = 1_000;
+
+/// Events that are read at once.
+const EVENTS: usize = 256;
 
 /// Why something could not be purged.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,8 @@ pub struct Purger {
     pub workspaces: Arc<dyn Workspaces>,
     /// Where their folders are.
     pub folders: Arc<dyn Folders>,
+    /// The events of projects in their folders; none in a layout.
+    pub layers: Option<Arc<dyn Layers>>,
     /// The project.
     pub project: Project,
     /// Who asks.
@@ -96,6 +103,9 @@ impl Purger {
         CrashPoint::Purged.reached();
         self.drop_checkpoints()?;
         CrashPoint::PurgedCheckpoints.reached();
+        if let Some(layers) = &self.layers {
+            keep_rest(&*self.store, &**layers, self.root(), id)?;
+        }
         self.folders.remove_task(self.root(), id)?;
         Ok(purged)
     }
@@ -165,6 +175,35 @@ impl Purger {
         match self.store.read(&Query::Task { id })? {
             View::Task { details } => Ok(*details),
             _ => Err(unexpected()),
+        }
+    }
+}
+
+/// Before the folder of a task goes: its events are from then on among the rest of its project.
+///
+/// # Errors
+/// Where the store cannot be read or the folder cannot be written.
+pub fn keep_rest(
+    store: &dyn Store,
+    layers: &dyn Layers,
+    root: &Path,
+    task: TaskId,
+) -> Result<(), PurgeError> {
+    let mut after = 0;
+    loop {
+        let query = Query::TaskEvents {
+            task,
+            after,
+            limit: EVENTS,
+        };
+        let View::TaskEvents { events } = store.read(&query)? else {
+            return Err(unexpected().into());
+        };
+        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
+        layers.add_to_project(root, &entries)?;
+        match events.last() {
+            Some(last) if events.len() == EVENTS => after = last.position,
+            _ => return Ok(()),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     audit::Head,
     command::Meta,
     error::Error,
-    event::{Header, Stream, StreamKind},
+    event::{self, Hash, Header, Stream, StreamKind},
     ports::store::{Effect, IdKind, Mark, Tx},
 };
 
@@ -37,8 +37,19 @@ pub struct Told {
     pub seq: u64,
     /// The header's JSON.
     pub header: Vec<u8>,
-    /// The content.
+    /// The content; empty where it was dropped.
     pub payload: Vec<u8>,
+    /// The hash in place of a content that was dropped.
+    pub dropped: Option<Hash>,
+}
+
+impl Told {
+    /// The hash that stands for its content.
+    #[must_use]
+    pub fn payload_hash(&self) -> Hash {
+        self.dropped
+            .unwrap_or_else(|| event::payload_hash(&self.payload))
+    }
 }
 
 /// What is taken in.
@@ -193,6 +204,15 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
     match before {
         Some(before) if before == task => return Ok(false),
         Some(before) => {
+            if before.deleted_at.is_some() && task.deleted_at.is_none() {
+                refuse_taken_key(tx, task)?;
+            }
+            if before.purged_at.is_none() && task.purged_at.is_some() {
+                drop_contents(tx, task.id)?;
+            }
+            if before.spec != task.spec {
+                tx.rewrite_spec(task)?;
+            }
             tx.update_task(task, before.version)?;
             let done = TaskStatus::Completed;
             if before.status() != done && task.status() == done {
@@ -200,14 +220,7 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
             }
         }
         None => {
-            if let Some(key) = task.spec.key.as_ref().filter(|_| task.deleted_at.is_none())
-                && let Some(other) = tx.task_of_key(task.project, key)?
-            {
-                return Err(Error::Exists {
-                    what: format!("another task ({}) of this key", other.id),
-                    name: key.to_string(),
-                });
-            }
+            refuse_taken_key(tx, task)?;
             tx.insert_task(task)?;
             tx.raise_number(IdKind::Task, task.id.number())?;
         }
@@ -217,6 +230,28 @@ fn restore_task(tx: &mut dyn Tx, task: &Task, before: Option<&Task>) -> Result<b
         version: task.version,
     })?;
     Ok(true)
+}
+
+fn refuse_taken_key(tx: &dyn Tx, task: &Task) -> Result<(), Error> {
+    if let Some(key) = task.spec.key.as_ref().filter(|_| task.deleted_at.is_none())
+        && let Some(other) = tx.task_of_key(task.project, key)?
+    {
+        return Err(Error::Exists {
+            what: format!("another task ({}) of this key", other.id),
+            name: key.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// A task that was purged elsewhere keeps no contents here.
+fn drop_contents(tx: &mut dyn Tx, task: TaskId) -> Result<(), Error> {
+    let stream = |kind, id| Stream { kind, id };
+    tx.drop_payloads(stream(StreamKind::Task, task.number()))?;
+    for session in tx.sessions_of(task)? {
+        tx.drop_payloads(stream(StreamKind::Session, session.id.number()))?;
+    }
+    Ok(())
 }
 
 fn restore_session(
@@ -285,7 +320,7 @@ fn append(
         if !is_new {
             continue;
         }
-        let entry = tx.append_again(told.stream, told.header.clone(), told.payload.clone())?;
+        let entry = tx.append_again(told)?;
         if entry.seq != told.seq {
             let message = format!(
                 "{} {} came to stand at {}",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use app::{
-    audit::hex,
+    audit::{hex, unhex},
     event::{self, GENESIS, Hash, Stream},
     export::{EventLine, Member},
     restore::{Source, Told},
@@ -170,10 +170,15 @@ fn told(event: EventLine, hashes: &mut BTreeMap<Stream, Hash>) -> Result<Told, S
         seq: event.seq,
         header: event.header.into_bytes(),
         payload: event.payload.into_bytes(),
+        dropped: event
+            .dropped
+            .as_deref()
+            .map(unhex)
+            .transpose()
+            .map_err(|error| format!("event {} of {stream}: {error}", event.seq))?,
     };
     let previous = hashes.entry(stream).or_insert(GENESIS);
-    let payload = event::payload_hash(&told.payload);
-    let hash = event::stream_hash(previous, &told.header, &payload);
+    let hash = event::stream_hash(previous, &told.header, &told.payload_hash());
     if hex(&hash) != event.stream_hash {
         return Err(format!(
             "event {} of {stream} does not have its hash",

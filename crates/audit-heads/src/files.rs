@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
 };
@@ -82,6 +82,23 @@ impl<'p> Place<'p> {
 
     pub(crate) fn has_lines(&self) -> Result<bool, HeadsError> {
         Ok(self.length()? > 0)
+    }
+
+    /// Whether a key is introduced, mostly by the first line. A line that a killed process left
+    /// unfinished introduces nobody.
+    pub(crate) fn introduces_a_key(&self) -> Result<bool, HeadsError> {
+        let read = || HeadsError::io("read", self.0);
+        let file = match File::open(self.0) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(read()(error)),
+        };
+        for line in BufReader::new(file).split(b'\n') {
+            if let Ok(AnyLine::Key(_)) = serde_json::from_slice(&line.map_err(read())?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Adds lines, which have reached the disk when this returns. What a killed process left

@@ -206,11 +206,10 @@ impl Heads {
 
     fn key_or_new(&self, at: Timestamp) -> Result<Key, HeadsError> {
         let place = Place::new(&self.first);
-        let is_introduced = place.has_lines()?;
         let key = match Key::load(&self.key)? {
-            Some(key) if is_introduced => return Ok(key),
+            Some(key) if place.introduces_a_key()? => return Ok(key),
             Some(key) => key,
-            None if is_introduced => {
+            None if place.has_lines()? => {
                 return Err(HeadsError::KeyLost {
                     key: self.key.clone(),
                     heads: self.first.clone(),
@@ -222,6 +221,7 @@ impl Heads {
                 key
             }
         };
+        // A head whose key is in no line would prove nothing.
         drop(self.write(&lines::text(&key.introduce(at, None)))?);
         Ok(key)
     }

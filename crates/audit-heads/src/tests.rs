@@ -187,3 +187,33 @@ fn many_at_once_make_one_key_and_whole_lines() {
     assert_eq!((positions(&found).len(), found.bad.len()), (16, 0));
     assert_eq!(found.keys.len(), 2);
 }
+
+/// Whoever introduced the first key was killed in the middle of its line, or was refused it.
+#[test]
+fn a_key_whose_introduction_was_cut_off_is_introduced_again() {
+    for (cut, with_head) in [(0, true), (90, false), (90, true)] {
+        let home = tempfile::tempdir().unwrap();
+        let heads = Heads::new(home.path(), None);
+        sign(&heads, 1);
+        let file = heads.files()[0].to_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        let (key, head) = text.split_once('\n').unwrap();
+        let left = match (&key[..cut], with_head) {
+            (cut, false) => cut.to_owned(),
+            ("", true) => head.to_owned(),
+            (cut, true) => format!("{cut}\n{head}"),
+        };
+        fs::write(&file, left).unwrap();
+        sign(&heads, 2);
+        sign(&heads, 3);
+        let found = gathered(&heads);
+        let expected: &[u64] = if with_head { &[1, 2, 3] } else { &[2, 3] };
+        assert_eq!(positions(&found), expected);
+        assert!(found.bad.iter().all(|line| line.is_torn), "{:?}", found.bad);
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(
+            text.matches("public_key").count(),
+            1 + usize::from(cut > 60)
+        );
+    }
+}

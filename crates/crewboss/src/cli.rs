@@ -22,6 +22,7 @@ mod logs;
 mod man;
 mod merge;
 mod note;
+mod other_names;
 mod repair;
 mod retry;
 mod run;
@@ -171,6 +172,8 @@ enum Verb {
     Man(man::Args),
     #[command(hide = true)]
     Runner(runner::Args),
+    #[command(flatten)]
+    Other(other_names::Verb),
 }
 
 impl Verb {
@@ -193,6 +196,7 @@ impl Verb {
                 | Self::Export(_)
                 | Self::Repair(_)
                 | Self::Task(_)
+                | Self::Other(_)
         )
     }
 }
@@ -201,7 +205,9 @@ impl Verb {
 pub(crate) fn main(arguments: Vec<OsString>) -> Exit {
     let wants_json = wants_json(&arguments);
     let manners = crate::layout::manners(&arguments);
-    let cli = match parse(start::keep_dashed_prompts(arguments)) {
+    let cli = match parse(start::keep_dashed_prompts(other_names::spell_out(
+        arguments,
+    ))) {
         Ok(cli) => cli,
         Err(error) => return manners.misread(&error, usage(&error, wants_json)),
     };
@@ -333,8 +339,31 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Repair(args) => args.run(context),
         Verb::Doctor(args) => args.run(context),
         Verb::Runner(args) => args.run(context),
+        Verb::Other(verb) => {
+            let words = verb.words(context)?;
+            context
+                .out
+                .debug(format_args!("crewboss {}", words.join(" ")));
+            dispatch(again(&words)?, context)
+        }
         Verb::SelfTest(_) | Verb::Completions(_) | Verb::Man(_) => {
             unreachable!("carried out without a project")
+        }
+    }
+}
+
+/// The verb of a command line that another name stands for.
+fn again(words: &[String]) -> Result<Verb, Fail> {
+    let words = std::iter::once("crewboss").chain(words.iter().map(String::as_str));
+    match Cli::try_parse_from(words) {
+        Ok(Cli {
+            verb: Some(verb), ..
+        }) => Ok(verb),
+        Ok(_) => Err(Fail::usage("there is nothing to do")),
+        Err(error) => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(Fail::usage(first.strip_prefix("error: ").unwrap_or(first)))
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail},
     stop::{remove_workspaces, stop},
+    wiring,
 };
 
 /// Others may start a task again and again while it is to be deleted.
@@ -57,6 +58,10 @@ pub(crate) fn purger(context: &Context) -> Result<Purger, Fail> {
         store: context.store()?,
         workspaces: context.workspaces(),
         folders: context.folders(),
+        layers: match context.places.layout {
+            None => Some(wiring::layers()),
+            Some(_) => None,
+        },
         project,
         meta: context.meta(),
     })

@@ -12,6 +12,7 @@ use app::{
         layers::Layers,
         store::Store,
     },
+    purge::PurgeError,
     query::{Query, View},
 };
 use domain::id::{ProjectId, TaskId};
@@ -31,6 +32,8 @@ pub(crate) enum Behind {
     Store(#[from] Error),
     #[error("the folder cannot be written")]
     Folder(#[from] FolderError),
+    #[error("what is left of the task cannot be kept")]
+    Rest(#[from] PurgeError),
     #[error("its log is changed by another program over and over")]
     Restless,
 }
@@ -148,25 +151,6 @@ pub(crate) fn bring_up_project(
                 Error::unavailable("project events were answered by something else").into(),
             );
         };
-        let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
-        layers.add_to_project(root, &entries)?;
-        match events.last() {
-            Some(last) if events.len() == PAGE => after = last.position,
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// Before the folder of a deleted task goes: its events are from then on among the rest.
-pub(crate) fn keep_rest(
-    store: &dyn Store,
-    layers: &dyn Layers,
-    root: &Path,
-    task: TaskId,
-) -> Result<(), Behind> {
-    let mut after = 0;
-    loop {
-        let events = events(store, task, after)?;
         let entries: Vec<_> = events.iter().map(entry).collect::<Result<_, _>>()?;
         layers.add_to_project(root, &entries)?;
         match events.last() {

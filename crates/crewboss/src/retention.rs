@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use app::{
     error::Error,
     ports::store::Store,
-    query::{Query, TaskFilter, View},
+    query::{Deleted, Query, TaskFilter, View},
 };
 use domain::{
     id::{ProjectId, TaskId},
@@ -85,8 +85,31 @@ pub(crate) fn all_tasks(
     )
 }
 
+/// Every task of these statuses that is listed, archived ones too where that is wanted, and of
+/// deleted ones what is wanted.
+pub(crate) fn every_task(
+    store: &dyn Store,
+    project: ProjectId,
+    statuses: &[TaskStatus],
+    archived: bool,
+    deleted: Deleted,
+) -> Result<Vec<Task>, Error> {
+    let filter = |archived, deleted| TaskFilter {
+        project: Some(project),
+        statuses: statuses.to_vec(),
+        archived,
+        deleted,
+        ..TaskFilter::default()
+    };
+    let mut tasks = walk(store, filter(false, deleted))?;
+    if archived && deleted != Deleted::Only {
+        tasks.extend(walk(store, filter(true, Deleted::Without))?);
+    }
+    Ok(tasks)
+}
+
 /// Every task of a filter, in its order.
-pub(crate) fn walk(store: &dyn Store, mut filter: TaskFilter) -> Result<Vec<Task>, Error> {
+fn walk(store: &dyn Store, mut filter: TaskFilter) -> Result<Vec<Task>, Error> {
     let mut all = Vec::new();
     loop {
         let query = Query::Tasks {

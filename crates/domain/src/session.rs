@@ -82,7 +82,6 @@ impl Session {
         Self {
             gates: vec![],
             outcome,
-            version: self.version + 1,
             ..self
         }
     }

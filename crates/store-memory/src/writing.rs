@@ -8,6 +8,7 @@ use app::{
     event::{self, Entry, NewEvent, Stream},
     ports::store::{Effect, IdKind, Mark, Reader, Tx, counted_as},
     query::{Counts, TaskFilter},
+    restore::Told,
 };
 use domain::{
     id::{self, Key, ProjectId, SessionId, TaskId},
@@ -238,14 +239,9 @@ impl Tx for Transaction<'_> {
         Ok(position)
     }
 
-    fn append_again(
-        &mut self,
-        stream: Stream,
-        header: Vec<u8>,
-        payload: Vec<u8>,
-    ) -> Result<Entry, Error> {
-        let entry = event::seal(&self.state.heads(stream), stream, header, payload);
-        let (position, place) = (entry.position, (stream, entry.seq));
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error> {
+        let entry = event::seal_again(&self.state.heads(told.stream), told);
+        let (position, place) = (entry.position, (told.stream, entry.seq));
         self.put(|state| &mut state.streams, place, position);
         self.put(|state| &mut state.log, position, entry.clone());
         Ok(entry)

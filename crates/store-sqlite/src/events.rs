@@ -4,6 +4,7 @@ use app::{
     command::Meta,
     error::Error,
     event::{self, Entry, GENESIS, Hash, Heads, NewEvent, Stream, StreamKind},
+    restore::Told,
 };
 use domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -53,13 +54,8 @@ pub(crate) fn append(
 }
 
 /// Writes an event with its bytes as they are to the end of both chains.
-pub(crate) fn append_again(
-    connection: &Connection,
-    stream: Stream,
-    header: Vec<u8>,
-    payload: Vec<u8>,
-) -> Result<Entry, Error> {
-    let entry = event::seal(&heads(connection, stream)?, stream, header, payload);
+pub(crate) fn append_again(connection: &Connection, told: &Told) -> Result<Entry, Error> {
+    let entry = event::seal_again(&heads(connection, told.stream)?, told);
     insert(connection, &entry)?;
     Ok(entry)
 }
@@ -68,8 +64,8 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<(), Error> {
     connection
         .prepare_cached(
             "INSERT INTO events (position, stream_kind, stream_id, seq, header, payload,
-                                 stream_hash, global_hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                 stream_hash, global_hash, dropped)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -81,6 +77,7 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<(), Error> {
                 entry.payload,
                 entry.stream_hash,
                 entry.global_hash,
+                entry.dropped,
             ])
         })
         .explain()?;

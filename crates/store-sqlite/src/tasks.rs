@@ -45,9 +45,9 @@ const RETRIES: &str = concat!(
 const INSERT: &str = "INSERT INTO tasks (id, project, status, kind, priority, unmet, scheduled,
     fence, requeues, due_boot, due_millis, due_wall, root, retry_of, retry_count, retried_by,
     agent, owner, key, timeout, timeout_warning, retries_max, auto_retry, archived_at, deleted_at,
-    created_at, updated_at, version, state)
+    created_at, updated_at, version, state, purged_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)";
+    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
 const BEFORE: &str =
     "SELECT project, status, archived_at, deleted_at FROM tasks WHERE id = ?1 AND version = ?2";
 const UPDATE: &str = "UPDATE tasks SET status = ?2, fence = ?3, requeues = ?4, retried_by = ?5,
@@ -179,6 +179,7 @@ pub(crate) fn insert(connection: &Connection, task: &Task) -> Result<(), Error> 
                 task.updated_at.as_millis(),
                 int(task.version),
                 state_column(task)?,
+                task.purged_at.map(Timestamp::as_millis),
             ])
         })
         .explain()?;
@@ -244,10 +245,8 @@ pub(crate) fn rewrite_spec(connection: &Connection, task: &Task) -> Result<(), E
     let id = task_number(task.id);
     let spec = to_json(&task.spec)?;
     connection
-        .execute(
-            "UPDATE specs SET spec = ?2 WHERE id = ?1",
-            params![id, spec],
-        )
+        .prepare_cached("UPDATE specs SET spec = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![id, spec]))
         .explain()?;
     let key = task.spec.key.as_ref().map(Key::as_str);
     connection

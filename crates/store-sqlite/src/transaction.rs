@@ -6,6 +6,7 @@ use app::{
     event::{Entry, NewEvent, Stream},
     ports::store::{Effect, IdKind, Mark, Reader, Tx},
     query::{Counts, TaskFilter},
+    restore::Told,
 };
 use domain::{
     id::{Key, ProjectId, SessionId, TaskId},
@@ -212,13 +213,8 @@ impl Tx for Transaction<'_> {
         events::append(self.connection, meta, event, self.now.wall)
     }
 
-    fn append_again(
-        &mut self,
-        stream: Stream,
-        header: Vec<u8>,
-        payload: Vec<u8>,
-    ) -> Result<Entry, Error> {
-        events::append_again(self.connection, stream, header, payload)
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error> {
+        events::append_again(self.connection, told)
     }
 
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {

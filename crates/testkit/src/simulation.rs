@@ -386,10 +386,16 @@ impl Simulation {
         for id in &self.promised {
             let _there: Task = self.world.task(*id);
         }
-        let mut moves = BTreeSet::new();
-        for (branch, commit) in self.repository.moves() {
-            let is_first = moves.insert((branch.clone(), commit.clone()));
-            assert!(is_first, "{branch} moved to {commit} twice");
+        let mut moves: BTreeMap<String, SessionId> = BTreeMap::new();
+        for (branch, session) in self.repository.moves() {
+            // Whoever moved a branch had left word of that, unless the disk refused it.
+            if let Some(before) = moves.insert(branch.clone(), session) {
+                let is_known = self.disk.has_outcome(before);
+                assert!(
+                    !is_known,
+                    "{branch} moved again, for {session} after {before}"
+                );
+            }
         }
     }
 

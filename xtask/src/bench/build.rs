@@ -1,8 +1,8 @@
 //! The program as it is released.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::shell;
 
@@ -20,9 +20,31 @@ const LINKED: [&str; 2] = ["-C", "link-arg=-Wl,-u,posix_spawn_file_actions_addch
 /// that they are in.
 pub(crate) fn all() -> Result<PathBuf> {
     build(&["--package", "crewboss", "--bin", "crewboss"])?;
+    let folder = folder()?;
+    let found = switches(&fs::read(folder.join("crewboss"))?);
+    if let Some(first) = found.first() {
+        bail!("the released program knows `{first}`, which is for tests alone");
+    }
     build(&["--package", "store-sqlite", "--example", "store-speed"])?;
     build(&["--package", "task-folder", "--example", "log-speed"])?;
-    folder()
+    Ok(folder)
+}
+
+/// What only tests may say to a program.
+const SWITCHES: [&str; 3] = [
+    "CREWBOSS_FAULT",
+    "CREWBOSS_CRASH_AT",
+    "CREWBOSS_TEST_CGROUP",
+];
+
+/// The switches that a program knows.
+fn switches(program: &[u8]) -> Vec<&'static str> {
+    let knows = |name: &&str| {
+        program
+            .windows(name.len())
+            .any(|part| part == name.as_bytes())
+    };
+    SWITCHES.into_iter().filter(knows).collect()
 }
 
 fn build(what: &[&str]) -> Result<()> {
@@ -44,4 +66,16 @@ fn host() -> Result<String> {
     let printed = shell::output(shell::program("rustc").arg("-vV"))?;
     let host = printed.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("`rustc -vV` names no host")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::switches;
+
+    #[test]
+    fn a_program_that_knows_a_switch_is_known() {
+        let program = b"\0\x01CREWBOSS_HOME\0xCREWBOSS_FAULT_COUNTER\0";
+        assert_eq!(switches(program), ["CREWBOSS_FAULT"]);
+        assert_eq!(switches(b"CREWBOSS_HOME CREWBOSS_FAUL"), [""; 0]);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -216,7 +217,8 @@ impl Place {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            text.push_str(&format!("{state:016x} let line = {number};\n"));
+            // A text takes everything.
+            let _written = writeln!(text, "{state:016x} let line = {number};");
         }
         text
     }

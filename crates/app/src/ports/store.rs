@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     event::{Entry, NewEvent, Stream},
     query::{Counts, Query, TaskFilter, View},
+    restore::Told,
 };
 
 /// Kinds of rows that have ids of their own.
@@ -144,12 +145,7 @@ pub trait Tx: Reader {
     fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error>;
     /// Writes an event that was written before, with its bytes as they were, to the end of the log
     /// and of its stream ([`crate::event::seal`]).
-    fn append_again(
-        &mut self,
-        stream: Stream,
-        header: Vec<u8>,
-        payload: Vec<u8>,
-    ) -> Result<Entry, Error>;
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error>;
     /// Numbers of a kind are given out above this one from now on.
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error>;
     /// Sets a number that the store keeps of itself.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{event::Stream, history::EventRecord, restore::Told};
+use crate::{audit::hex, event::Stream, history::EventRecord, restore::Told};
 
 /// An event that a log tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +120,7 @@ fn holds(record: &EventRecord, told: &Told) -> bool {
     (record.stream, record.seq) == (told.stream, told.seq)
         && record.header.as_bytes() == told.header
         && record.payload.as_bytes() == told.payload
+        && record.dropped == told.dropped.map(|hash| hex(&hash))
 }
 
 #[cfg(test)]
@@ -137,6 +138,7 @@ mod tests {
             seq,
             header: format!("h{id}.{seq}"),
             payload: "p".to_owned(),
+            dropped: None,
         }
     }
 
@@ -149,6 +151,7 @@ mod tests {
                 seq: record.seq,
                 header: record.header.clone().into_bytes(),
                 payload: record.payload.clone().into_bytes(),
+                dropped: None,
             },
         }
     }

@@ -238,8 +238,10 @@ impl OneStream {
             Ok(header) => header,
             Err(why) => return refused(why),
         };
-        let payload_hash = event::payload_hash(&told.payload);
-        let hash = event::stream_hash(&self.hash, &told.header, &payload_hash);
+        if told.dropped.is_some() && !told.payload.is_empty() {
+            return refused("it has a content and the hash of one that was dropped");
+        }
+        let hash = event::stream_hash(&self.hash, &told.header, &told.payload_hash());
         let at = usize::try_from(self.seq).unwrap_or(usize::MAX);
         if let Some(stored) = self.stored.get(at) {
             if *stored != hash {
@@ -251,7 +253,10 @@ impl OneStream {
             (self.seq, self.hash) = (told.seq, hash);
             return Verdict::Known;
         }
-        if let Err(why) = self.row.fold(&header, &told.payload) {
+        // What is left of a purged task comes with the event that says so.
+        if told.dropped.is_none()
+            && let Err(why) = self.row.fold(&header, &told.payload)
+        {
             return refused(why);
         }
         (self.seq, self.hash) = (told.seq, hash);
@@ -272,7 +277,12 @@ impl Row {
                 let event: TaskEvent = serde_json::from_slice(payload).map_err(unreadable)?;
                 let before = match (&event, task.as_deref()) {
                     (_, Some(task)) => task,
-                    (TaskEvent::Created { task } | TaskEvent::Restated { task }, None) => &**task,
+                    (
+                        TaskEvent::Created { task }
+                        | TaskEvent::Restated { task }
+                        | TaskEvent::Purged { task },
+                        None,
+                    ) => &**task,
                     (_, None) => return Err("no event has made it before".to_owned()),
                 };
                 let next = before.clone().evolve(&event, header.at);
@@ -285,7 +295,10 @@ impl Row {
                 let event: SessionEvent = serde_json::from_slice(payload).map_err(unreadable)?;
                 let before = match (&event, session.as_deref()) {
                     (_, Some(session)) => session,
-                    (SessionEvent::Created { session }, None) => &**session,
+                    (
+                        SessionEvent::Created { session } | SessionEvent::Purged { session },
+                        None,
+                    ) => &**session,
                     (_, None) => return Err("no event has made it before".to_owned()),
                 };
                 let next = before.clone().evolve(&event, header.at);

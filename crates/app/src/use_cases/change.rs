@@ -148,6 +148,18 @@ impl<'a> Change<'a> {
         Ok((changed, true))
     }
 
+    /// Stores what is left of a session whose task is purged.
+    pub(crate) fn purge_session(&mut self, session: Session) -> Result<(), Error> {
+        let expected = session.version;
+        let event = SessionEvent::Purged {
+            session: Box::new(session.clone().emptied()),
+        };
+        let at = self.tx.now().wall;
+        let emptied = session.evolve(&event, at);
+        self.tx.update_session(&emptied, expected)?;
+        self.record_session(&emptied, &event)
+    }
+
     fn record_task(&mut self, task: &Task, event: &TaskEvent) -> Result<(), Error> {
         self.append(NewEvent {
             project: task.project,

@@ -104,8 +104,7 @@ pub(crate) fn purge_tasks(change: &mut Change<'_>, ids: &[TaskId]) -> Result<Out
         change.change_task(task, &TaskCommand::Purge)?;
         for session in sessions {
             change.drop_payloads(StreamKind::Session, session.id.number())?;
-            let expected = session.version;
-            change.tx().update_session(&session.emptied(), expected)?;
+            change.purge_session(session)?;
         }
         purged.push(*id);
     }

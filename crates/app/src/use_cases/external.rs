@@ -26,6 +26,8 @@ use crate::{
 pub(crate) struct ExternalEnd<'a> {
     /// Why it failed; completed where `None`.
     pub(crate) failure: Option<&'a Failure>,
+    /// What came of it.
+    pub(crate) summary: Option<&'a str>,
     /// What the checks said.
     pub(crate) gates: &'a [GateResult],
 }
@@ -94,7 +96,8 @@ pub(crate) fn detach(
             session: session_id,
         },
     )?;
-    finish(change, session, fence, SessionResult::Stopped, &[])?;
+    let outcome = Outcome::bare(SessionResult::Stopped, change.now().wall);
+    finish(change, session, fence, outcome)?;
     if task.sessions().is_empty() {
         let requeue = TaskCommand::Requeue {
             fence: task.fence,
@@ -138,9 +141,15 @@ pub(crate) fn end_external(
         let session = change.session(session)?;
         let own_fence = session.fence;
         if session.id == speaker {
-            finish(change, session, own_fence, result.clone(), end.gates)?;
+            let outcome = Outcome {
+                gates: end.gates.to_vec(),
+                summary: end.summary.map(str::to_owned),
+                ..Outcome::bare(result.clone(), change.now().wall)
+            };
+            finish(change, session, own_fence, outcome)?;
         } else {
-            finish(change, session, own_fence, SessionResult::Stopped, &[])?;
+            let outcome = Outcome::bare(SessionResult::Stopped, change.now().wall);
+            finish(change, session, own_fence, outcome)?;
         }
     }
     auto_retry(change, task.clone(), recovery)?;
@@ -155,13 +164,9 @@ fn finish(
     change: &mut Change<'_>,
     session: Session,
     fence: u64,
-    result: SessionResult,
-    gates: &[GateResult],
+    outcome: Outcome,
 ) -> Result<(), Error> {
-    let outcome = Box::new(Outcome {
-        gates: gates.to_vec(),
-        ..Outcome::bare(result, change.now().wall)
-    });
+    let outcome = Box::new(outcome);
     change.change_session(session, fence, &SessionCommand::Finish { outcome })?;
     Ok(())
 }

@@ -20,9 +20,25 @@ use crate::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    short: Short,
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
+}
+
+/// `checkpoint ID`, for `checkpoint create ID` and `checkpoint list ID`.
+#[derive(Debug, clap::Args)]
+struct Short {
+    #[command(flatten)]
+    task: super::other_names::Target,
+    /// What to remember about it
+    #[arg(long, visible_alias = "note", value_name = "TEXT", hide = true)]
+    description: Option<String>,
+    /// List the checkpoints of the task instead
+    #[arg(long, short, conflicts_with = "description", hide = true)]
+    list: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -110,7 +126,14 @@ enum Verb {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        match self.verb {
+        let Some(verb) = self.verb else {
+            let task = self.short.task.name()?;
+            if self.short.list {
+                return show::list(context, &task);
+            }
+            return create(context, &task, self.short.description, false);
+        };
+        match verb {
             Verb::Create {
                 task,
                 note,

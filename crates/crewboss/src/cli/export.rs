@@ -10,7 +10,7 @@ use api_types::ExportDocument;
 use app::{
     error::Error,
     export::{self, Member},
-    query::{Query, View},
+    query::{Deleted, Query, View},
 };
 use archive::{ArchiveError, Digest, Manifest, Scope, Spool};
 use domain::project::Project;
@@ -103,10 +103,9 @@ fn take_in(context: &Context, projects: &[Project]) -> Result<(), Fail> {
         if !root.join(crate::places::PROJECT_FOLDER).is_dir() {
             continue;
         }
-        for archived in [false, true] {
-            let tasks = retention::all_tasks(&*context.store()?, project.id, &[], archived)?;
-            papers::take_in(context, &*layers, root, &tasks)?;
-        }
+        let store = context.store()?;
+        let tasks = retention::every_task(&*store, project.id, &[], true, Deleted::With)?;
+        papers::take_in(context, &*layers, root, &tasks)?;
     }
     Ok(())
 }

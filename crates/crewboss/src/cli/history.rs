@@ -64,7 +64,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn level(word: &str) -> Result<Level, String> {
-    Level::parse(&word.to_ascii_lowercase())
+    let word = word.to_ascii_lowercase();
+    Level::parse(if word == "warning" { "warn" } else { &word })
         .ok_or_else(|| "expected debug, info, warn or error".to_owned())
 }
 

@@ -2,12 +2,14 @@
 
 mod from_folders;
 
+pub(crate) use from_folders::hold_daemon_off;
+
 use std::path::{Path, PathBuf};
 
 use api_types::{FileFinding, RepairDocument, RepairRow};
 use app::{
     ports::journal::Finding,
-    query::{Query, View},
+    query::{Deleted, Query, View},
     repair::{RepairError, Repairer, Row},
 };
 use domain::{id::TaskId, project::Project, task::Task};
@@ -91,8 +93,7 @@ fn folders(
     let layers = wiring::layers();
     let wanted = |context: &Context| -> Result<Vec<Task>, Fail> {
         let store = context.store()?;
-        let mut tasks = retention::all_tasks(&*store, project.id, &[], false)?;
-        tasks.extend(retention::all_tasks(&*store, project.id, &[], true)?);
+        let mut tasks = retention::every_task(&*store, project.id, &[], true, Deleted::With)?;
         tasks.retain(|task| only.is_empty() || only.contains(&task.id));
         tasks.sort_by_key(|task| task.id);
         Ok(tasks)

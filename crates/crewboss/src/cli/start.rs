@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// A name of your own for it, accepted wherever an id is
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// On whose behalf; you, where it is not said
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
     /// A label; may be repeated
     #[arg(long = "label", value_name = "TEXT")]
     labels: Vec<String>,
@@ -227,7 +230,7 @@ impl Args {
             prompt,
             name: self.name.clone(),
             key: self.key.clone(),
-            owner: context.owner(),
+            owner: self.owner(context)?,
             labels: self.labels.clone(),
             metadata: self.metadata()?,
             priority,
@@ -249,6 +252,16 @@ impl Args {
             limits,
             not_before,
         })
+    }
+
+    fn owner(&self, context: &Context) -> Result<String, Fail> {
+        match &self.owner {
+            None => Ok(context.owner()),
+            Some(name) if name.trim().is_empty() => {
+                Err(Fail::usage("--owner: is empty: say on whose behalf"))
+            }
+            Some(name) => Ok(name.clone()),
+        }
     }
 
     fn prompt(&self, bytes_max: u64) -> Result<String, Fail> {

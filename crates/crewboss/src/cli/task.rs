@@ -72,6 +72,9 @@ enum Verb {
         /// Why
         #[arg(long, short, value_name = "TEXT", default_value = "reported as failed")]
         message: String,
+        /// More about it; `-` reads standard input
+        #[arg(long, value_name = "TEXT")]
+        details: Option<String>,
         /// The agent that says so; needed where several hold it
         #[arg(long, value_name = "NAME")]
         agent: Option<AgentName>,
@@ -94,9 +97,15 @@ impl Args {
             Verb::Fail {
                 task,
                 message,
+                details,
                 agent,
             } => {
                 let failure = Failure::new(FailureReason::Reported, message);
+                let details = details.map(|text| complete::summary_of(context, &text));
+                let failure = match details.transpose()? {
+                    Some(details) => failure.with_details(details),
+                    None => failure,
+                };
                 fail(context, &task, agent, failure)
             }
         }
@@ -147,7 +156,11 @@ fn detach(context: &Context, name: &str, agent: Option<AgentName>) -> Outcome {
 
 fn fail(context: &Context, name: &str, agent: Option<AgentName>, failure: Failure) -> Outcome {
     let task = context.resolve(name)?;
-    let task = complete::end_task(context, task, agent, Some(failure), vec![])?;
+    let end = complete::End {
+        failure: Some(failure),
+        ..complete::End::default()
+    };
+    let task = complete::end_task(context, task, agent, end)?;
     let (id, status) = (task.id, task.status().as_str());
     context.out.line(format_args!("Task {id} {status}."))?;
     context.out.print(&document::task(&task))?;

@@ -246,18 +246,8 @@ impl Context {
         let Some(project) = self.known_project()? else {
             return Ok(vec![]);
         };
-        let filter = |archived, deleted| TaskFilter {
-            project: Some(project.id),
-            statuses: statuses.to_vec(),
-            archived,
-            deleted,
-            ..TaskFilter::default()
-        };
         let store = self.store()?;
-        let mut tasks = retention::walk(&*store, filter(false, deleted))?;
-        if archived && deleted != Deleted::Only {
-            tasks.extend(retention::walk(&*store, filter(true, Deleted::Without))?);
-        }
+        let tasks = retention::every_task(&*store, project.id, statuses, archived, deleted)?;
         Ok(tasks)
     }
 

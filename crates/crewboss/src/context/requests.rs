@@ -154,7 +154,7 @@ impl Context {
         if is_gone {
             if self.places.layout.is_none() {
                 let (store, layers) = (self.store()?, wiring::layers());
-                history::keep_rest(&*store, &*layers, Path::new(&root), task.id)?;
+                app::purge::keep_rest(&*store, &*layers, Path::new(&root), task.id)?;
             }
             folders.remove_task(Path::new(&root), task.id)?;
         } else {

@@ -128,7 +128,7 @@ impl Images {
             self.logged.remove(&task.id);
             if tools.journal.is_some() {
                 let layers = crate::wiring::layers();
-                history::keep_rest(tools.store, &*layers, root, task.id)?;
+                app::purge::keep_rest(tools.store, &*layers, root, task.id)?;
             }
             return Ok(tools.folders.remove_task(root, task.id)?);
         }

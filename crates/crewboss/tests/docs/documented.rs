@@ -86,6 +86,7 @@ pages! {
     configuration: "docs/src/reference/configuration.md";
     files: "docs/src/reference/files.md";
     json: "docs/src/reference/json.md";
+    other_names: "docs/src/reference/other-names.md";
     troubleshooting: "docs/src/troubleshooting.md";
 }
 

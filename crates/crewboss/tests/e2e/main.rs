@@ -16,6 +16,7 @@ mod crashes;
 mod daemon;
 mod disks;
 mod ends;
+mod faults;
 mod foreign;
 mod limits;
 mod lost_runner;

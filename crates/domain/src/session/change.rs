@@ -121,6 +121,11 @@ pub enum SessionEvent {
         /// What was seen.
         why: String,
     },
+    /// Its task was purged. What was said before has no content any more.
+    Purged {
+        /// What is left of it.
+        session: Box<Session>,
+    },
 }
 
 impl SessionEvent {
@@ -137,6 +142,7 @@ impl SessionEvent {
             Self::DeadlineMoved { .. } => "session.deadline_moved",
             Self::Finished { .. } => "session.finished",
             Self::Orphaned { .. } => "session.orphaned",
+            Self::Purged { .. } => "session.purged",
         }
     }
 }

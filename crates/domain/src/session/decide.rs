@@ -165,6 +165,13 @@ impl Session {
                 self.outcome = Some((**outcome).clone());
             }
             SessionEvent::Orphaned { .. } => self.status = SessionStatus::Orphaned,
+            SessionEvent::Purged { session } => {
+                return Self {
+                    updated_at: at,
+                    version: self.version,
+                    ..(**session).clone()
+                };
+            }
         }
         self
     }

@@ -229,8 +229,11 @@ pub enum TaskEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
-    /// See [`TaskCommand::Purge`].
-    Purged,
+    /// See [`TaskCommand::Purge`]. What was said before has no content any more.
+    Purged {
+        /// What is left of it.
+        task: Box<Task>,
+    },
 }
 
 fn counts_by_default() -> bool {
@@ -252,7 +255,7 @@ impl TaskEvent {
     pub const fn changes_spec(&self) -> bool {
         matches!(
             self,
-            Self::Rewound { .. } | Self::Undeleted { .. } | Self::Purged
+            Self::Rewound { .. } | Self::Undeleted { .. } | Self::Purged { .. }
         )
     }
 
@@ -301,7 +304,7 @@ impl TaskEvent {
             Self::PaperKept { .. } => "task.paper_kept",
             Self::Deleted => "task.deleted",
             Self::Undeleted { .. } => "task.undeleted",
-            Self::Purged => "task.purged",
+            Self::Purged { .. } => "task.purged",
         }
     }
 }

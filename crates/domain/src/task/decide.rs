@@ -26,9 +26,19 @@ impl Task {
         };
         if self.deleted_at.is_some() {
             return match command {
+                // Its folder is there as long as it may come back.
+                TaskCommand::KeepPaper { paper, base, text } if self.purged_at.is_none() => {
+                    Ok(vec![TaskEvent::PaperKept {
+                        paper: *paper,
+                        base: *base,
+                        text: text.clone(),
+                    }])
+                }
                 TaskCommand::Delete => Ok(vec![]),
                 TaskCommand::Purge if self.purged_at.is_some() => Ok(vec![]),
-                TaskCommand::Purge => Ok(vec![TaskEvent::Purged]),
+                TaskCommand::Purge => Ok(vec![TaskEvent::Purged {
+                    task: Box::new(self.emptied()),
+                }]),
                 TaskCommand::Undelete { .. } if self.purged_at.is_some() => {
                     rejected("it was purged, and nothing of it is left")
                 }
@@ -287,14 +297,25 @@ impl Task {
                 self.deleted_at = None;
                 self.spec.key.clone_from(key);
             }
-            TaskEvent::Purged => {
-                self.purged_at = Some(at);
-                self.spec.empty();
-                if let TaskState::Failed { failure, .. } = &mut self.state {
-                    *failure = Failure::new(failure.reason, "");
-                }
+            TaskEvent::Purged { task } => {
+                return Self {
+                    purged_at: Some(at),
+                    updated_at: at,
+                    version: self.version,
+                    ..(**task).clone()
+                };
             }
         }
         self
+    }
+
+    /// The same without anything that somebody wrote; its place among others is left.
+    fn emptied(&self) -> Self {
+        let mut left = self.clone();
+        left.spec.empty();
+        if let TaskState::Failed { failure, .. } = &mut left.state {
+            *failure = Failure::new(failure.reason, "");
+        }
+        left
     }
 }

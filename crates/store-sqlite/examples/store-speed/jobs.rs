@@ -94,6 +94,7 @@ fn attach_and_end(store: &SqliteStore, task: TaskId) -> Done<()> {
         task,
         agent: None,
         failure: None,
+        summary: None,
         gates: vec![],
         recovery: RecoveryPolicy::default(),
     }))?;

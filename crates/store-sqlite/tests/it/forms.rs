@@ -91,7 +91,7 @@ fn a_store_of_the_first_form_is_kept_whole() {
     let after = old.audit();
     assert_eq!(after.fault, None);
     assert!(
-        after.dropped > 3 && after.entries == ENTRIES + 4,
+        after.dropped > 3 && after.entries == ENTRIES + 5,
         "{after:?}"
     );
 }

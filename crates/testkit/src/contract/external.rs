@@ -48,6 +48,7 @@ fn end(
             task,
             agent: name.map(agent),
             failure,
+            summary: None,
             gates: vec![],
             recovery: RecoveryPolicy::default(),
         })

@@ -6,6 +6,7 @@ use app::{
     event::{Entry, NewEvent, Stream},
     ports::store::{Effect, IdKind, Mark, Reader, Tx},
     query::{Counts, TaskFilter},
+    restore::Told,
 };
 use domain::{
     id::{Key, ProjectId, SessionId, TaskId},
@@ -154,13 +155,8 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     fn append(&mut self, meta: &Meta, event: NewEvent) -> Result<u64, Error> {
         self.next()?.append(meta, event)
     }
-    fn append_again(
-        &mut self,
-        stream: Stream,
-        header: Vec<u8>,
-        payload: Vec<u8>,
-    ) -> Result<Entry, Error> {
-        self.next()?.append_again(stream, header, payload)
+    fn append_again(&mut self, told: &Told) -> Result<Entry, Error> {
+        self.next()?.append_again(told)
     }
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
         self.next()?.raise_number(kind, above)

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use app::event::{Entry, GENESIS, Hash, Header, Heads, Stream, global_hash, seal, stream_hash};
+use app::{
+    event::{Entry, GENESIS, Hash, Header, Heads, Stream, seal_again},
+    restore::Told,
+};
 use domain::session::SessionResult;
 
 use super::{
@@ -22,19 +25,15 @@ pub fn verify(log: &[Entry]) {
             seq,
             stream,
         };
-        let mut again = seal(
-            &heads,
-            entry.stream,
-            entry.header.clone(),
-            entry.payload.clone(),
-        );
-        if let Some(hash) = entry.dropped {
-            assert!(entry.payload.is_empty(), "position {}", position + 1);
-            again.dropped = Some(hash);
-            again.stream_hash = stream_hash(&stream, &entry.header, &hash);
-            let hash = &again.stream_hash;
-            again.global_hash = global_hash(&global, again.position, entry.stream, again.seq, hash);
-        }
+        let told = Told {
+            stream: entry.stream,
+            seq: entry.seq,
+            header: entry.header.clone(),
+            payload: entry.payload.clone(),
+            dropped: entry.dropped,
+        };
+        let again = seal_again(&heads, &told);
+        assert!(entry.dropped.is_none() || entry.payload.is_empty());
         assert_eq!(again, *entry, "position {}", position + 1);
         global = entry.global_hash;
         streams.insert(entry.stream, (entry.seq, entry.stream_hash));

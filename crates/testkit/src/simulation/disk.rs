@@ -35,6 +35,13 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Whether it is written down how a session ended.
+    pub(super) fn has_outcome(&self, session: SessionId) -> bool {
+        lock(&self.outcomes).contains_key(&session)
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -36,8 +36,8 @@ struct State {
     kept: Vec<CommitId>,
     /// Sessions whose agents have worked.
     worked: Vec<SessionId>,
-    /// Every move of a branch.
-    moves: Vec<(String, CommitId)>,
+    /// Every move of a branch, and to whose work.
+    moves: Vec<(String, SessionId)>,
 }
 
 /// See the module.
@@ -106,7 +106,7 @@ impl Repository {
             || state.kept.contains(&commit)
     }
 
-    pub(super) fn moves(&self) -> Vec<(String, CommitId)> {
+    pub(super) fn moves(&self) -> Vec<(String, SessionId)> {
         self.state().moves.clone()
     }
 
@@ -183,7 +183,9 @@ impl Workspaces for Repository {
             // As the real one does: what the branch held is kept.
             state.kept.extend(there);
             state.branches.insert(branch.clone(), commit.clone());
-            state.moves.push((branch.clone(), commit.clone()));
+            let of = state.worked.iter().find(|one| commit_of(**one) == *commit);
+            let of = of.copied().expect("its agent has worked");
+            state.moves.push((branch.clone(), of));
             Ok(published(true))
         })
     }

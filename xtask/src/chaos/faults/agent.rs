@@ -7,7 +7,7 @@ exec 9>"$ARENA_LOCKS/$CREWBOSS_TASK"
 flock --nonblock 9 || { echo "DOUBLE $CREWBOSS_TASK $CREWBOSS_SESSION" >> "$ARENA_LOG"; exit 1; }
 echo "start $CREWBOSS_TASK $CREWBOSS_SESSION" >> "$ARENA_LOG"
 echo "at work"
-echo "$CREWBOSS_SESSION" > result.txt
+test "$1" = idle || echo "$CREWBOSS_SESSION" > result.txt
 if test "$1" = slow; then
   for _ in $(seq 1000); do test -e "$ARENA_LOCKS/go-$CREWBOSS_TASK" && break; sleep 0.02; done
 fi
@@ -20,7 +20,7 @@ pub(super) fn config(agent: &str) -> String {
         "[workspace]\nmode = \"folder\"\n\n[run]\nrequeues_max = 1000\ncancel_grace_seconds = 1\n\n\
          [limits]\nhistory_file_entries = 9\nhistory_files_kept = 2\n",
     );
-    for name in ["good", "bad", "slow"] {
+    for name in ["good", "bad", "slow", "idle"] {
         let section = format!(
             "\n[agents.{name}]\ndriver = \"command\"\ncommand = \"{agent}\"\nargs = [\"{name}\"]\n\
              env = [\"ARENA_LOCKS\", \"ARENA_LOG\"]\n"

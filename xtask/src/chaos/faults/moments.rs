@@ -188,7 +188,8 @@ fn works(point: &str) -> &'static [Work] {
         | "agent-spawn" => AGENTS,
         "published" | "worktree-make" | "worktree-remove" => &[Work::Worktree],
         "reference-move" => &[Work::Worktree, Work::Checkpoints],
-        "folder-make" | "folder-remove" => &[Work::Folder, Work::Recovery],
+        "folder-make" => &[Work::Folder, Work::Recovery],
+        "folder-remove" => &[Work::Folder],
         "leftovers-ended" | "salvaged" => &[Work::Recovery],
         "journal-sync"
         | "journal-rename"

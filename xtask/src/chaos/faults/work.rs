@@ -34,6 +34,8 @@ pub(super) fn carry_out(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
 fn agent(round: &mut Round<'_>, dice: &mut Dice, mode: &str) -> Result<()> {
     let (name, fate) = match dice.below(4) {
         0 => ("bad", Fate::Fails),
+        // An empty folder is removed, one with work in it stays.
+        _ if round.fault.needs("folder-remove") => ("idle", Fate::Completes),
         _ => ("good", Fate::Completes),
     };
     let flags = ["--workspace", mode];
@@ -236,9 +238,10 @@ fn upkeep(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
     round.run(&["audit", "head"])?;
     let file = round.stage.new_file("copy");
     let name = file.display().to_string();
-    round.claim(&["store", "backup", &name], || Claim::Copied {
-        file: file.clone(),
-    })?;
+    // A copy has all of it or is not there, whatever was said.
+    if round.run(&["store", "backup", &name])?.ok() || file.exists() {
+        round.claims.push(Claim::Copied { file });
+    }
     if dice.below(3) == 0 {
         round.run(&["archive", "--force", "--yes"])?;
     }
@@ -250,9 +253,11 @@ fn upkeep(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
         if let Some(task) = task {
             round.claims.remove(task);
         }
-        round.claim(&["clean", &id, "--yes"], || Claim::Deleted {
-            id: id.clone(),
-        })?;
+        // Where it could not be cancelled there is nothing to be deleted.
+        let cleaned = round.run(&["clean", &id, "--yes"])?;
+        if cleaned.ok() && cleaned.out.starts_with("Cleaned up") {
+            round.claims.push(Claim::Deleted { id });
+        }
     }
     Ok(())
 }

@@ -29,6 +29,9 @@ use crate::{
     wiring,
 };
 
+/// As long as an agent's last words.
+const SUMMARY_BYTES_MAX: usize = 4_096;
+
 /// What is asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,6 +41,9 @@ pub(super) struct Args {
     /// The agent that says so; needed where several hold it
     #[arg(long, value_name = "NAME")]
     agent: Option<AgentName>,
+    /// What came of it; `-` reads standard input
+    #[arg(long, value_name = "TEXT")]
+    summary: Option<String>,
     /// Fail the task if a required gate does not pass, instead of leaving it with its holder
     #[arg(long)]
     fail_on_gate: bool,
@@ -46,6 +52,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, context: &Context) -> Outcome {
         let id = context.resolve(&self.task)?;
+        let summary = self.summary.as_deref();
+        let summary = summary.map(|text| summary_of(context, text)).transpose()?;
         let details = context.details(id)?;
         let checked = match holder(&details, self.agent.as_ref()) {
             Some(session) => check(context, &details, session)?,
@@ -53,17 +61,30 @@ impl Args {
             None => None,
         };
         let Some(checked) = checked else {
-            let task = end_task(context, id, self.agent, None, vec![])?;
+            let end = End {
+                summary,
+                ..End::default()
+            };
+            let task = end_task(context, id, self.agent, end)?;
             return tell(context, &task, &[]);
         };
         report(context, &checked.gates)?;
         let Some(failure) = checked.failure else {
-            let task = end_task(context, id, self.agent, None, checked.gates.clone())?;
+            let end = End {
+                summary,
+                gates: checked.gates.clone(),
+                ..End::default()
+            };
+            let task = end_task(context, id, self.agent, end)?;
             return tell(context, &task, &checked.gates);
         };
         let (task, hint) = if self.fail_on_gate {
-            let why = Some(failure.clone());
-            let task = end_task(context, id, self.agent, why, checked.gates.clone())?;
+            let end = End {
+                failure: Some(failure.clone()),
+                summary,
+                gates: checked.gates.clone(),
+            };
+            let task = end_task(context, id, self.agent, end)?;
             (task, format!("task {id} has failed"))
         } else {
             let task = context.details(id)?.view.task;
@@ -170,19 +191,40 @@ fn report(context: &Context, gates: &[GateResult]) -> Result<(), Fail> {
     Ok(())
 }
 
+/// How its holder ends a task.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    /// Why it failed; completed where there is none.
+    pub(super) failure: Option<Failure>,
+    /// What came of it.
+    pub(super) summary: Option<String>,
+    /// What the gates said.
+    pub(super) gates: Vec<GateResult>,
+}
+
+/// What came of a task, as far as it is kept with its end.
+pub(super) fn summary_of(context: &Context, text: &str) -> Result<String, Fail> {
+    let text = crate::cli::history::text_of(context, "summary", text)?;
+    if text.len() > SUMMARY_BYTES_MAX {
+        let fail = format!("the summary is longer than {SUMMARY_BYTES_MAX} bytes");
+        return Err(Fail::usage(fail).hint("put the rest into a note: `crewboss note ID -`"));
+    }
+    Ok(text)
+}
+
 /// The holder ends its task.
 pub(super) fn end_task(
     context: &Context,
     task: TaskId,
     agent: Option<AgentName>,
-    failure: Option<Failure>,
-    gates: Vec<GateResult>,
+    end: End,
 ) -> Result<Task, Fail> {
     let command = Command::EndExternal {
         task,
         agent,
-        failure,
-        gates,
+        failure: end.failure,
+        summary: end.summary,
+        gates: end.gates,
         recovery: context.recovery()?,
     };
     match context.change(command)? {
