@@ -100,7 +100,6 @@ pub(crate) fn take(
     layout: &Layout,
     request: &CheckpointRequest,
 ) -> Result<CheckpointTree, WorkspaceError> {
-    git.require()?;
     let record = &request.workspace;
     let repository = match (&record.repository, record.mode) {
         (Some(common), WorkspaceMode::Worktree) => Repository {
@@ -219,6 +218,14 @@ fn snapshot_of(
     let known = Known {
         index: &request.known_index,
     };
+    if !request.with_ignored
+        && let Some(tree) = snapshot::unchanged(worktree, &request.index, &known)?
+    {
+        return Ok(snapshot::Snapshot {
+            tree,
+            warnings: vec![],
+        });
+    }
     let start = request.workspace.start.as_ref().or(parent);
     let mut attempts = 1;
     loop {
@@ -499,11 +506,43 @@ pub(crate) fn add_ignored(
     written.map(drop)
 }
 
-/// Keeps the index that a checkpoint was made with for the next one.
-pub(crate) fn remember_copy(index: &Path, known: &Path) {
+/// Keeps the index that a checkpoint was made with for the next one, and which tree it is of.
+pub(crate) fn remember_copy(index: &Path, known: &Path, tree: Option<&CommitId>) {
     // It only saves reading again what has not changed.
     let draft = index.with_extension("known");
     drop(copy_index(index, &draft).and_then(|()| fs::rename(&draft, known)));
+    let note = note_of(known);
+    let noted = tree.zip(seal(index)).map(|(tree, seal)| {
+        let draft = index.with_extension("tree");
+        fs::write(&draft, format!("{tree} {seal}\n")).and_then(|()| fs::rename(&draft, &note))
+    });
+    if noted.is_none() {
+        drop(fs::remove_file(&note));
+    }
+}
+
+/// Beside an index, the tree that it is of.
+fn note_of(known: &Path) -> PathBuf {
+    let mut name = known.as_os_str().to_owned();
+    name.push(".tree");
+    name.into()
+}
+
+/// The tree that an index is of, where that was noted of this very index and no other.
+pub(crate) fn known_tree(known: &Path, index: &Path) -> Option<CommitId> {
+    let note = fs::read_to_string(note_of(known)).ok()?;
+    let (tree, of) = note.trim_end().split_once(' ')?;
+    (seal(index)? == of).then(|| tree.parse().ok()).flatten()
+}
+
+/// The checksum that an index ends with, where it has one.
+fn seal(index: &Path) -> Option<String> {
+    use std::os::unix::fs::FileExt as _;
+    let file = File::open(index).ok()?;
+    let size = file.metadata().ok()?.len();
+    let mut seal = [0; 20];
+    file.read_exact_at(&mut seal, size.checked_sub(20)?).ok()?;
+    (seal != [0; 20]).then(|| app::ports::checkpoints::hex(&seal))
 }
 
 /// Copies an index with its time, by which git knows what it must read again.

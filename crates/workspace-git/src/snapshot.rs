@@ -92,10 +92,41 @@ pub(crate) fn take_known(
         }
     }
     let tree = area.tree(start, 0)?;
-    checkpoint::remember_copy(index, known.index);
+    // A warning has to be said again.
+    let is_plain = area.warnings.is_empty();
+    checkpoint::remember_copy(index, known.index, is_plain.then_some(&tree));
     Ok(Snapshot {
         tree,
         warnings: area.warnings,
+    })
+}
+
+/// The tree of a directory in which nothing is other than an earlier snapshot found it: one question
+/// in place of many. `None` where that is not sure.
+pub(crate) fn unchanged(
+    worktree: &Worktree<'_>,
+    index: &Path,
+    known: &Known<'_>,
+) -> Result<Option<CommitId>, WorkspaceError> {
+    let area = Area::of(worktree, index, Unreadable::Refuse);
+    area.clear()?;
+    if checkpoint::copy_index(known.index, &area.index).is_err() {
+        return Ok(None);
+    }
+    let Some(tree) = checkpoint::known_tree(known.index, &area.index) else {
+        return Ok(None);
+    };
+    let ask = [
+        "ls-files",
+        "-z",
+        "--others",
+        "--modified",
+        "--deleted",
+        "--exclude-standard",
+    ];
+    Ok(match area.call().args(ask).run() {
+        Ok(found) if found.stdout.is_empty() && found.stderr.is_empty() => Some(tree),
+        Ok(_) | Err(_) => None,
     })
 }
 

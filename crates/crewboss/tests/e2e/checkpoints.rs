@@ -242,6 +242,84 @@ fn where_the_user_works_nothing_is_touched() {
 }
 
 #[test]
+fn what_is_as_it_was_is_the_same_tree_and_whatever_is_not_is_seen() {
+    let arena = Arena::repository();
+    ignoring(&arena);
+    let id = at_work(&arena, &[]);
+    let place = arena.show(&id)["session"]["workspace"]["path"].clone();
+    let place = PathBuf::from(place.as_str().unwrap());
+    let tree = |arena: &Arena| {
+        let made = json(arena, &["checkpoint", "create", &id]);
+        assert_eq!(made["warnings"], Value::Array(vec![]), "{made:#}");
+        (made["tree"].clone(), made["bytes"].clone())
+    };
+    let first = tree(&arena);
+    assert_eq!(tree(&arena), first);
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 8] = [
+        ("a file more", |place| {
+            fs::write(place.join("more"), "").unwrap()
+        }),
+        ("other content, as long", |place| {
+            fs::write(place.join("more2"), "a").unwrap()
+        }),
+        ("a mode", |place| {
+            fs::set_permissions(place.join("empty"), fs::Permissions::from_mode(0o755)).unwrap();
+        }),
+        ("a file less", |place| {
+            fs::remove_file(place.join("run.sh")).unwrap()
+        }),
+        ("a link elsewhere", |place| {
+            fs::remove_file(place.join("broken")).unwrap();
+            symlink("/elsewhere", place.join("broken")).unwrap();
+        }),
+        ("a folder in place of a file", |place| {
+            fs::remove_file(place.join("more")).unwrap();
+            fs::create_dir(place.join("more")).unwrap();
+            fs::write(place.join("more/inner"), "x").unwrap();
+        }),
+        ("ignored no more", |place| {
+            fs::write(place.join(".gitignore"), "").unwrap()
+        }),
+        ("the same length, at once", |place| {
+            fs::write(place.join("more2"), "b").unwrap()
+        }),
+    ];
+    let mut known = vec![first.0];
+    for (what, change) in changes {
+        change(&place);
+        // A look that makes nothing is no checkpoint that the next could go by.
+        arena
+            .run(&["checkpoint", "diff", &id, "--now", "--stat"])
+            .ok();
+        let now = tree(&arena).0;
+        assert!(!known.contains(&now), "{what}");
+        assert_eq!(tree(&arena).0, now, "{what}");
+        known.push(now);
+    }
+    // A note about another index is not believed.
+    let entries = fs::read_dir(folder(&arena, &id)).unwrap();
+    let note = entries.map(|entry| entry.unwrap().path());
+    let note = note
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|end| end == "tree"));
+    let note = note.unwrap();
+    let text = fs::read_to_string(&note).unwrap();
+    let (_, seal) = text.split_once(' ').unwrap();
+    fs::write(
+        &note,
+        format!(
+            "{} {}",
+            known[0].as_str().unwrap(),
+            seal.replace(|_: char| true, "0")
+        ),
+    )
+    .unwrap();
+    assert_eq!(tree(&arena).0, known[8]);
+    let_go(&arena, &id);
+}
+
+#[test]
 fn two_at_once_are_two() {
     let arena = Arena::repository();
     let id = at_work(&arena, &[]);
