@@ -21,13 +21,13 @@ fn folder(arena: &Arena, id: &str) -> PathBuf {
 }
 
 #[test]
-fn a_task_that_is_deleted_while_its_folder_is_made_has_none() {
+fn a_task_that_is_purged_while_its_folder_is_made_has_none() {
     let arena = Arena::repository();
     let id = arena.start("true", &["--external"]);
     arena.run(&["cancel", &id]).ok();
     fs::remove_dir_all(folder(&arena, &id)).unwrap();
     let mut rebuild = stalled(&arena, &["index", "rebuild"], "journal-write,before");
-    arena.run(&["clean", &id, "--yes"]).ok();
+    arena.run(&["clean", &id, "--yes", "--purge"]).ok();
     assert!(!folder(&arena, &id).exists());
     assert!(rebuild.wait().unwrap().success());
     assert!(!folder(&arena, &id).exists(), "it came back");
@@ -37,7 +37,7 @@ fn a_task_that_is_deleted_while_its_folder_is_made_has_none() {
 fn a_fault_happens_once_among_all_processes() {
     let arena = Arena::repository();
     let start = || {
-        let mut command = arena.command(&["start", "sh", "true"]);
+        let mut command = arena.command(["start", "sh", "true"]);
         command
             .env("CREWBOSS_FAULT", "store-commit,before,3,enospc")
             .env("CREWBOSS_FAULT_COUNTER", arena.root().join("counter"));
