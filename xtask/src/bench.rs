@@ -3,6 +3,7 @@
 
 mod agents;
 mod build;
+mod checkpoints;
 mod commands;
 mod disk;
 mod machine;
@@ -67,6 +68,8 @@ pub(crate) enum Subject {
     Still,
     /// The store by itself
     Port,
+    /// `checkpoint create`
+    Checkpoints,
     /// A task's log by itself
     Logs,
     /// What two documents claim, with their scripts
@@ -143,6 +146,9 @@ fn measure(tools: &Tools, options: &Options) -> Result<Vec<Row>> {
         if wanted(subject) {
             rows.extend(parts::rows(tools, subject)?);
         }
+    }
+    if wanted(Subject::Checkpoints) {
+        rows.extend(checkpoints::rows(tools, rounds)?);
     }
     Ok(rows)
 }

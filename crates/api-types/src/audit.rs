@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use domain::id::TaskId;
 use serde::{Deserialize, Serialize};
 
 use crate::{envelope::schemas, problem::ProblemCode};
@@ -31,6 +32,21 @@ pub struct AuditBadHead {
     pub position: Option<u64>,
     /// What is wrong with it.
     pub why: String,
+}
+
+/// A task's `logs.jsonl` that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLogFault {
+    /// The task.
+    pub task: TaskId,
+    /// The file in its folder.
+    pub file: String,
+    /// The first line that is wrong; 0 where the whole file is meant.
+    pub line: u64,
+    /// `edited`, `inserted`, `reordered`, `removed`, `truncated` or `unreadable`.
+    pub what: String,
+    /// How it shows.
+    pub evidence: String,
 }
 
 /// What `audit verify` prints.
@@ -66,6 +82,12 @@ pub struct AuditVerifyDocument {
     /// Heads with a wrong signature, or signed by a key that is not vouched for.
     #[serde(default)]
     pub bad_heads: Vec<AuditBadHead>,
+    /// Logs of tasks that were held against the store.
+    #[serde(default)]
+    pub logs: u64,
+    /// Those of them that are not what was written.
+    #[serde(default)]
+    pub log_faults: Vec<AuditLogFault>,
     /// What a person should know.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -147,6 +169,14 @@ mod tests {
                 line: 3,
                 position: Some(4),
                 why: "its signature is wrong".to_owned(),
+            }],
+            logs: 2,
+            log_faults: vec![AuditLogFault {
+                task: "task_4".parse().unwrap(),
+                file: "logs.jsonl".to_owned(),
+                line: 3,
+                what: "edited".to_owned(),
+                evidence: "x".to_owned(),
             }],
             notes: vec!["n".to_owned()],
         });

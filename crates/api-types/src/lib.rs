@@ -32,7 +32,7 @@ pub use archive::{
 };
 pub use audit::{
     AuditBadHead, AuditExportDocument, AuditFault, AuditHeadDocument, AuditKeyDocument,
-    AuditVerifyDocument,
+    AuditLogFault, AuditVerifyDocument,
 };
 pub use checkpoint::{
     CheckpointDiffDocument, CheckpointDocument, CheckpointFile, CheckpointListDocument,
@@ -63,6 +63,7 @@ pub use queue::{
 };
 pub use recovery::{
     ExportDocument, ImportArchiveDocument, LeftStream, RebuiltDocument, RepairDocument, RepairRow,
+    StoreRestoreDocument,
 };
 pub use session::SessionDocument;
 pub use task::{CheckedTaskDocument, TaskDetailsDocument, TaskDocument, TaskRow};

@@ -125,7 +125,24 @@ pub struct RepairDocument {
     pub rebuilt: Option<RebuiltDocument>,
 }
 
+/// What `store restore` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreRestoreDocument {
+    /// The copy that is in the place of the store now.
+    pub file: PathBuf,
+    /// Where the old file is kept, where there was one.
+    pub old: Option<PathBuf>,
+    /// How many tasks the store holds, deleted ones included.
+    pub tasks: u64,
+    /// The last position of its log.
+    pub position: u64,
+    /// The tasks whose folders tell of more than the store does.
+    #[serde(default)]
+    pub ahead: Vec<TaskId>,
+}
+
 schemas! {
+    StoreRestoreDocument = "store_restore";
     RepairDocument = "repair";
     ExportDocument = "export";
     ImportArchiveDocument = "import_archive";
@@ -149,6 +166,13 @@ mod tests {
             decisions: 1,
             plans: 0,
             checkpoints: 1,
+        });
+        check(&StoreRestoreDocument {
+            file: "b.db".into(),
+            old: Some("crewboss.db.before-1".into()),
+            tasks: 1,
+            position: 3,
+            ahead: vec![task().id],
         });
         let finding = FileFinding {
             file: "logs.jsonl".to_owned(),

@@ -14,7 +14,7 @@ mod streams;
 mod tests;
 mod whole;
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use domain::{project::Project, session::SessionEvent, task::TaskEvent};
 use serde::Deserialize;
@@ -147,8 +147,11 @@ pub struct Report {
     pub last: u64,
     /// The hash at that position: of the log's chain, or of the stream's.
     pub hash: Hash,
-    /// Those whose content retention has dropped; their hashes are verified.
+    /// Those whose content was dropped when their task was purged; their hashes are verified.
     pub dropped: u64,
+    /// Streams whose contents were dropped and which do not say so further on: the first position of
+    /// each.
+    pub unexplained: BTreeMap<Stream, u64>,
     /// Those that a newer version wrote in a way that this one does not read; their hashes are
     /// verified.
     pub unknown: u64,
@@ -172,19 +175,38 @@ impl Report {
         });
     }
 
+    /// At the end: contents that are gone although nobody has purged them.
+    fn blame_unexplained(&mut self) {
+        let first = self.unexplained.iter().min_by_key(|(_, first)| **first);
+        if let (None, Some((stream, first))) = (&self.fault, first) {
+            let evidence = format!("its content is gone, and {stream} was never purged");
+            let position = i64::try_from(*first).unwrap_or(i64::MAX);
+            self.fault(position, Tampering::Edited, evidence);
+        }
+    }
+
     /// Notes an entry that is as it was written.
     fn passed(&mut self, entry: &Entry, hash: Hash) {
         self.entries += 1;
         self.last = entry.position;
         self.hash = hash;
+        let explains = place(entry).is_some_and(|place| EXPLAINING.contains(&place.kind.as_str()));
+        if explains {
+            self.unexplained.remove(&entry.stream);
+        }
         if entry.dropped.is_some() {
             self.dropped += 1;
+            let first = self.unexplained.entry(entry.stream);
+            first.or_insert(entry.position);
         } else if !is_known(entry) {
             self.unknown += 1;
             self.first_unknown.get_or_insert(entry.position);
         }
     }
 }
+
+/// The types of the events behind which contents may be gone.
+const EXPLAINING: [&str; 2] = ["task.purged", "session.purged"];
 
 /// What a header has to say about where its entry stands. What else it says may be of a later
 /// version.

@@ -7,6 +7,7 @@
 mod compare;
 mod folder;
 mod gather;
+mod logs;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ pub use self::{
     compare::{Agreement, Standing, compare},
     folder::Repairer,
     gather::{Gathered, gather, merge},
+    logs::{LogVerdict, verify_log},
 };
 use crate::{error::Error, ports::folders::FolderError, ports::journal::Finding};
 

@@ -16,7 +16,6 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::{
-    connection,
     failure::{self, Explain as _},
     schema,
 };
@@ -48,8 +47,7 @@ pub fn back_up(store: &Path, copy: &Path) -> Result<Copied, Error> {
             "its name has bytes that are no text: choose another",
         )
     })?;
-    let source = connection::reader(store)?;
-    schema::form(&source)?;
+    let (source, _) = schema::open_reader(store)?;
     let unusable = |error: io::Error| failure::of_file(copy, &error);
     faults::around_with(act(Deed::Write), unusable, || {
         source.execute("VACUUM INTO ?1", [text]).explain()
@@ -82,8 +80,7 @@ fn act(deed: Deed) -> Act {
 /// # Errors
 /// Where it cannot be read at all.
 pub fn check(store: &Path) -> Result<Vec<String>, Error> {
-    let connection = connection::reader(store)?;
-    schema::form(&connection)?;
+    let (connection, _) = schema::open_reader(store)?;
     problems(&connection, "PRAGMA integrity_check")
 }
 
@@ -114,7 +111,7 @@ pub fn set_aside(store: &Path, suffix: &str) -> Result<PathBuf, Error> {
     Ok(named("", &suffix))
 }
 
-fn sync_folder_of(file: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder_of(file: &Path) -> Result<(), Error> {
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

@@ -14,6 +14,7 @@ mod groups;
 mod log;
 mod pages;
 mod ready;
+mod replace;
 mod row;
 mod schema;
 mod sessions;
@@ -27,4 +28,5 @@ mod writer;
 
 pub use backup::{Copied, back_up, check, set_aside};
 pub use log::SqliteLog;
+pub use replace::{Replaced, replace};
 pub use store::SqliteStore;

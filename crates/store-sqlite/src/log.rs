@@ -10,7 +10,7 @@ use app::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params, types::Value};
 
-use crate::{connection, events, failure::Explain as _, row::int, schema};
+use crate::{events, failure::Explain as _, row::int, schema};
 
 /// Rows of one read transaction, so that a long walk does not keep the file's own log from being
 /// cut.
@@ -38,8 +38,7 @@ impl SqliteLog {
     /// # Errors
     /// [`Error::Unavailable`] where the file cannot be read, or is newer than this program.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let connection = connection::reader(path)?;
-        let form = schema::form(&connection)?;
+        let (connection, form) = schema::open_reader(path)?;
         Ok(Self {
             connection,
             after: i64::MIN,

@@ -1,10 +1,15 @@
 //! The form of the file, and how an older one is brought up to it.
 
+use std::path::Path;
+
 use app::error::Error;
 use refinery::Target;
 use rusqlite::Connection;
 
-use crate::failure::Explain as _;
+use crate::{
+    connection::{self, Checkpoints},
+    failure::Explain as _,
+};
 
 mod migrations {
     refinery::embed_migrations!("migrations");
@@ -38,6 +43,30 @@ pub(crate) fn form(connection: &Connection) -> Result<Form, Error> {
     } else {
         Form::Current
     })
+}
+
+/// A connection that only reads, and the form of the file. What a crash left half done is undone
+/// first, which only a connection that may write can do.
+///
+/// # Errors
+/// As [`form`].
+pub(crate) fn open_reader(path: &Path) -> Result<(Connection, Form), Error> {
+    let reader = connection::reader(path)?;
+    let look = |connection: &Connection| -> rusqlite::Result<i64> {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+    };
+    let reader = match look(&reader) {
+        Err(rusqlite::Error::SqliteFailure(failure, _))
+            if failure.code == rusqlite::ErrorCode::ReadOnly =>
+        {
+            drop(reader);
+            look(&connection::writer(path, Checkpoints::Often)?).explain()?;
+            connection::reader(path)?
+        }
+        _ => reader,
+    };
+    let form = form(&reader)?;
+    Ok((reader, form))
 }
 
 /// Brings a file up to our form. The caller holds the ticket.

@@ -19,6 +19,7 @@ use rusqlite::Connection;
 use crate::{
     connection::{self, Checkpoints},
     failure::Explain as _,
+    replace::Identity,
     schema,
     transaction::Transaction,
     watcher::Watcher,
@@ -33,6 +34,8 @@ const READERS_KEPT: usize = 8;
 pub struct SqliteStore {
     path: PathBuf,
     clock: Arc<dyn Clock>,
+    /// Of the file that readers and watcher are of.
+    identity: Mutex<Option<Identity>>,
     readers: Mutex<Vec<Connection>>,
     watcher: Mutex<Option<Watcher>>,
     door: Door,
@@ -42,7 +45,7 @@ pub struct SqliteStore {
 #[derive(Debug)]
 enum Door {
     /// Each in a transaction of its own. Opened by the first.
-    Direct(Mutex<Option<Writer>>),
+    Direct(Box<Mutex<Option<Writer>>>),
     /// Together with what else has queued.
     Owned(GroupWriter),
 }
@@ -58,19 +61,17 @@ impl SqliteStore {
         let mut readers = Vec::new();
         let known = path
             .exists()
-            .then(|| connection::reader(path))
+            .then(|| schema::open_reader(path))
             .transpose()?;
         match known {
-            Some(reader) if schema::form(&reader)? == schema::Form::Current => {
-                readers.push(reader);
-            }
+            Some((reader, schema::Form::Current)) => readers.push(reader),
             _ => writer = Some(Writer::open(path, Arc::clone(&clock), Checkpoints::Often)?),
         }
         Ok(Self::with(
             path,
             clock,
             readers,
-            Door::Direct(Mutex::new(writer)),
+            Door::Direct(Box::new(Mutex::new(writer))),
         ))
     }
 
@@ -102,6 +103,7 @@ impl SqliteStore {
         Self {
             path: path.to_owned(),
             clock,
+            identity: Mutex::new(Identity::of(path)),
             readers: Mutex::new(readers),
             watcher: Mutex::new(None),
             door,
@@ -113,6 +115,7 @@ impl SqliteStore {
     /// # Errors
     /// What `work` answers, and [`Error::Unavailable`] where the file cannot be read.
     pub fn look<T>(&self, work: impl FnOnce(&dyn Reader) -> Result<T, Error>) -> Result<T, Error> {
+        self.follow();
         let kept = lock(&self.readers).pop();
         let reader = kept.map_or_else(|| connection::reader(&self.path), Ok)?;
         let transaction = reader.unchecked_transaction().explain()?;
@@ -123,6 +126,18 @@ impl SqliteStore {
             readers.push(reader);
         }
         result
+    }
+
+    /// Another file may have come in place of the one that is open: readers of the old one are of no
+    /// use any more.
+    fn follow(&self) {
+        let there = Identity::of(&self.path);
+        let mut known = lock(&self.identity);
+        if there.is_some() && *known != there {
+            *known = there;
+            lock(&self.readers).clear();
+            drop(lock(&self.watcher).take());
+        }
     }
 
     /// Runs `work` in a transaction of its own, beside the queue; what fails leaves nothing
@@ -174,6 +189,7 @@ impl Store for SqliteStore {
     }
 
     fn generation(&self) -> Result<u64, Error> {
+        self.follow();
         let mut kept = lock(&self.watcher);
         let watcher = match kept.take() {
             Some(watcher) => watcher,

@@ -22,6 +22,7 @@ use rusqlite::Connection;
 use crate::{
     connection::{self, Checkpoints},
     failure::{self, Explain as _},
+    replace::Identity,
     schema,
     ticket::{PATIENCE, Tickets},
     transaction::Transaction,
@@ -36,6 +37,9 @@ const QUEUE_MAX: usize = 16_384;
 /// The connection that writes, one transaction at a time, each in its turn.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    path: PathBuf,
+    /// Of the file that the connection is to.
+    identity: Option<Identity>,
     connection: Connection,
     tickets: Tickets,
     clock: Arc<dyn Clock>,
@@ -52,6 +56,8 @@ impl Writer {
     ) -> Result<Self, Error> {
         connection::ensure_file(path)?;
         let mut writer = Self {
+            path: path.to_owned(),
+            identity: Identity::of(path),
             connection: connection::writer(path, checkpoints)?,
             tickets: Tickets::of(path),
             clock,
@@ -74,13 +80,34 @@ impl Writer {
         migrated
     }
 
+    /// Another file may have come in place of the one that is open, while this process did not have
+    /// the turn. The caller has it.
+    fn follow(&mut self) -> Result<(), Error> {
+        let there = Identity::of(&self.path);
+        if there == self.identity {
+            return Ok(());
+        }
+        if there.is_none() {
+            return Err(Error::unavailable(format!(
+                "the store {} is gone",
+                self.path.display()
+            )));
+        }
+        self.connection = connection::writer(&self.path, self.checkpoints)?;
+        self.identity = there;
+        if schema::form(&self.connection)? == schema::Form::Older {
+            schema::migrate(&mut self.connection)?;
+        }
+        Ok(())
+    }
+
     /// Runs `work` in a transaction of its own; what fails leaves nothing behind.
     pub(crate) fn transact<T>(
         &mut self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let ticket = self.tickets.draw()?;
-        let result = self.begin().and_then(|()| {
+        let result = self.follow().and_then(|()| self.begin()).and_then(|()| {
             let mut transaction = Transaction::writing(&self.connection, self.clock.now());
             work(&mut transaction)
         });
@@ -114,7 +141,8 @@ impl Writer {
             Ok(ticket) => ticket,
             Err(error) => return vec![Err(error); requests.len()],
         };
-        let replies = self.begin().and_then(|()| self.apply_all(requests));
+        let begun = self.follow().and_then(|()| self.begin());
+        let replies = begun.and_then(|()| self.apply_all(requests));
         let replies = replies.and_then(|replies| self.commit().map(|()| replies));
         if replies.is_err() {
             self.roll_back();

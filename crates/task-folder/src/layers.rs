@@ -34,12 +34,16 @@ fn file_of(paper: Paper) -> &'static str {
     }
 }
 
+fn told(error: &FolderError) -> String {
+    format!("cannot {}: {}", error.act, error.source)
+}
+
 /// A file that cannot be opened as what it is to be is a finding about it, and no failure.
 fn content(folder: &Dir, name: &str) -> Layer<Vec<u8>> {
     match folder.read(name) {
         Ok(None) => Layer::Missing,
         Ok(Some(content)) => Layer::Whole(content),
-        Err(error) => Layer::Broken(format!("cannot {}: {}", error.act, error.source)),
+        Err(error) => Layer::Broken(told(&error)),
     }
 }
 
@@ -78,8 +82,10 @@ pub(crate) fn set_aside(folder: &Dir, name: &str) -> Result<Option<String>, Fold
 
 impl Layers for ProjectLayers {
     fn image(&self, root: &Path, task: TaskId) -> Result<Layer<Task>, FolderError> {
-        let Some(folder) = ProjectFolders::existing_task(root, task)? else {
-            return Ok(Layer::Missing);
+        let folder = match ProjectFolders::existing_task(root, task) {
+            Ok(Some(folder)) => folder,
+            Ok(None) => return Ok(Layer::Missing),
+            Err(error) => return Ok(Layer::Broken(told(&error))),
         };
         Ok(match content(&folder, STATE) {
             Layer::Missing => Layer::Missing,
@@ -152,8 +158,10 @@ impl Layers for ProjectLayers {
     }
 
     fn paper(&self, root: &Path, task: TaskId, paper: Paper) -> Result<Layer<String>, FolderError> {
-        let Some(folder) = ProjectFolders::existing_task(root, task)? else {
-            return Ok(Layer::Missing);
+        let folder = match ProjectFolders::existing_task(root, task) {
+            Ok(Some(folder)) => folder,
+            Ok(None) => return Ok(Layer::Missing),
+            Err(error) => return Ok(Layer::Broken(told(&error))),
         };
         Ok(match content(&folder, file_of(paper)) {
             Layer::Missing => Layer::Missing,

@@ -135,6 +135,7 @@ impl Walk {
             self.report
                 .fault(suspect.position, Tampering::Edited, evidence);
         }
+        self.report.blame_unexplained();
         self.report
     }
 }

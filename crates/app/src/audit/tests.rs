@@ -1,7 +1,5 @@
 //! Logs in memory, changed in every way that leaves a trace.
 
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::event::{GENESIS, Heads, StreamKind, seal};
 
@@ -14,14 +12,20 @@ fn stream(id: u64) -> Stream {
 
 /// Three streams that take turns.
 fn log(entries: u64) -> Vec<Row> {
+    log_of(entries, |_| "noted")
+}
+
+/// The same with what happens at each position.
+fn log_of(entries: u64, what: impl Fn(u64) -> &'static str) -> Vec<Row> {
     let mut ends: BTreeMap<u64, (u64, Hash)> = BTreeMap::new();
     let mut global = GENESIS;
     let row = |position: u64| {
         let id = 1 + position % 3;
         let (seq, hash) = ends.get(&id).copied().unwrap_or((0, GENESIS));
         let header = format!(
-            r#"{{"stream":{{"kind":"task","id":"{id}"}},"seq":{},"type":"task.noted","v":1}}"#,
-            seq + 1
+            r#"{{"stream":{{"kind":"task","id":"{id}"}},"seq":{},"type":"task.{}","v":1}}"#,
+            seq + 1,
+            what(position)
         );
         let heads = Heads {
             position: position - 1,
@@ -304,12 +308,22 @@ fn one_stream_by_itself() {
 
 #[test]
 fn a_content_that_was_dropped_leaves_its_hash() {
-    let mut rows = log(12);
+    let purged_in_the_end = |position| if position > 9 { "purged" } else { "noted" };
+    let mut rows = log_of(12, purged_in_the_end);
     for row in &mut rows[3..6] {
         *entry(row) = entry(row).clone().without_payload();
     }
     let report = whole(&rows, &[]);
     assert_eq!((report.fault, report.dropped), (None, 3));
+    let mut unsaid = log(12);
+    for row in &mut unsaid[3..6] {
+        *entry(row) = entry(row).clone().without_payload();
+    }
+    let report = whole(&unsaid, &[]);
+    let fault = report.fault.expect("nobody has purged them");
+    assert_eq!((fault.tampering, fault.position), (Tampering::Edited, 4));
+    let report = verify_stream(&unsaid, stream(2)).unwrap();
+    assert_eq!(report.fault.map(|fault| fault.position), Some(4));
     let mut both = rows.clone();
     entry(&mut both[4]).payload = b"{}".to_vec();
     assert_found(both, Tampering::Edited, 5, None);

@@ -244,6 +244,7 @@ impl<'s> Walk<'s> {
                 evidence: format!("a head was signed for position {}", head.position),
             });
         }
+        self.report.blame_unexplained();
         self.report
     }
 }

@@ -55,7 +55,7 @@ impl Repairer<'_> {
                 .push(format!("made the folder; what was there is {aside}"));
         }
         let is_new = !self.layers.listing(root)?.tasks.contains(&task.id);
-        let events = self.events(task)?;
+        let events = events(self.store, task)?;
         self.log(root, task, &events, &mut row)?;
         CrashPoint::LogRepaired.reached();
         if !row.is_ahead {
@@ -78,26 +78,6 @@ impl Repairer<'_> {
             row.missing = self.only_there(task, &events)?;
         }
         Ok(row)
-    }
-
-    fn events(&self, task: &Task) -> Result<Vec<EventRecord>, Error> {
-        let (mut all, mut after) = (Vec::new(), 0);
-        loop {
-            let query = Query::TaskEvents {
-                task: task.id,
-                after,
-                limit: PAGE,
-            };
-            let View::TaskEvents { events } = self.store.read(&query)? else {
-                return Err(Error::corrupt("events were answered by something else"));
-            };
-            let is_last = events.len() < PAGE;
-            after = events.last().map_or(after, |event| event.position);
-            all.extend(events);
-            if is_last {
-                return Ok(all);
-            }
-        }
     }
 
     fn log(
@@ -252,6 +232,27 @@ impl Repairer<'_> {
             }
         }
         Ok(missing)
+    }
+}
+
+/// Every event of a task and of its sessions.
+pub(super) fn events(store: &dyn Store, task: &Task) -> Result<Vec<EventRecord>, Error> {
+    let (mut all, mut after) = (Vec::new(), 0);
+    loop {
+        let query = Query::TaskEvents {
+            task: task.id,
+            after,
+            limit: PAGE,
+        };
+        let View::TaskEvents { events } = store.read(&query)? else {
+            return Err(Error::corrupt("events were answered by something else"));
+        };
+        let is_last = events.len() < PAGE;
+        after = events.last().map_or(after, |event| event.position);
+        all.extend(events);
+        if is_last {
+            return Ok(all);
+        }
     }
 }
 

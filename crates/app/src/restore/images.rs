@@ -25,6 +25,9 @@ pub(super) fn restate(
         match &row {
             Some(row) if row.project != image.project || row.version >= image.version => continue,
             Some(row) => {
+                if row.spec != image.spec {
+                    tx.rewrite_spec(image)?;
+                }
                 tx.update_task(image, row.version)?;
                 let done = TaskStatus::Completed;
                 if row.status() != done && image.status() == done {

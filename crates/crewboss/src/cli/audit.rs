@@ -1,6 +1,7 @@
 //! `audit`: whether the log is what was written, its signed heads, and the log for others.
 
 mod export;
+mod logs;
 mod verify;
 
 use std::path::PathBuf;
@@ -26,7 +27,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Recompute every hash of the log; exit 1 and name the first wrong position if there is one
+    /// Recompute every hash of the log, and hold tasks' logs.jsonl against it; exit 1 and name the
+    /// first wrong position if there is one
     Verify(verify::Args),
     /// Sign the log's present head and print it
     Head,

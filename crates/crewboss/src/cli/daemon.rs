@@ -47,6 +47,7 @@ use crate::{
     environment::Environment,
     fail::{Exit, Fail, Outcome},
     heads::Signer,
+    history,
     launch::Starter,
     output::Output,
     places::Places,
@@ -326,15 +327,26 @@ impl Hands for Crew {
         self.finish_cut_off(project)
     }
 
+    fn tell_project(&self, project: &Project) {
+        if self.places.layout.is_some() {
+            return;
+        }
+        let (layers, root) = (wiring::layers(), Path::new(&project.root));
+        let told = history::bring_up_project(&*self.store, &*layers, root, project.id);
+        if let Err(behind) = told {
+            let why = behind.reason();
+            self.warn(&format!("the log of {} is behind: {why}", project.root));
+        }
+    }
+
     /// With the time, but for the lines of a layout, whose form others know.
     fn say(&self, line: &str) {
-        drop(match self.post {
-            Some(_) => self.out.line(line),
-            None => {
-                let now = self.clock.now().wall;
-                self.out.line(format_args!("{now} {line}"))
-            }
-        });
+        let now = self.clock.now().wall;
+        let line = match self.post {
+            Some(_) => line.to_owned(),
+            None => format!("{now} {line}"),
+        };
+        drop(self.out.line(line));
     }
 
     fn warn(&self, line: &str) {

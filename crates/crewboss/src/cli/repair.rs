@@ -2,6 +2,8 @@
 
 mod from_folders;
 
+pub(crate) use from_folders::hold_daemon_off;
+
 use std::path::{Path, PathBuf};
 
 use api_types::{FileFinding, RepairDocument, RepairRow};

@@ -1,5 +1,7 @@
 //! `store`: the file that everything is in.
 
+mod restore;
+
 use std::path::PathBuf;
 
 use api_types::{StoreBackupDocument, StoreCheckDocument};
@@ -28,6 +30,11 @@ enum Verb {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Put a copy in the place of the store; the old file is kept beside it
+    ///
+    /// No daemon may run, and no agent be at work. Folders that tell of more than the copy are named;
+    /// `repair` brings both together.
+    Restore(restore::Args),
     /// Look whether the file of the store, or a copy, is whole
     Check {
         /// A copy rather than the store itself
@@ -40,6 +47,7 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         match self.verb {
             Verb::Backup { file } => backup(context, file),
+            Verb::Restore(args) => args.run(context),
             Verb::Check { file } => examine(context, file),
         }
     }
@@ -103,7 +111,8 @@ fn examine(context: &Context, file: Option<PathBuf>) -> Outcome {
     }
     let message = format!("{} is not whole", file.display());
     Err(Fail::new(Exit::Failed, message).hint(
-        "put a copy made by `crewboss store backup` in its place while nothing of Crewboss runs",
+        "`crewboss store restore FILE` puts a copy in its place, and `crewboss repair --from-folders` \
+         builds it from the folders",
     ))
 }
 

@@ -48,6 +48,8 @@ pub(crate) trait Hands: Send + Sync + fmt::Debug {
     fn keep_house(&self);
     /// Finishes the checkpoints of a project that were cut off; answers how many there were.
     fn finish_checkpoints(&self, project: &Project) -> u32;
+    /// Writes into the folder of a project what happened to the project itself.
+    fn tell_project(&self, project: &Project);
     /// Says something to whoever watches the daemon.
     fn say(&self, line: &str);
     /// Says that something is wrong.

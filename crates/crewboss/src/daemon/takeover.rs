@@ -113,6 +113,11 @@ impl Scheduler {
                 },
             })?;
         }
+        for project in self.projects()? {
+            if found.contains_key(&project.id) {
+                self.hands.tell_project(&project);
+            }
+        }
         Ok(())
     }
 }

@@ -157,3 +157,68 @@ fn deleting_beside_a_daemon_ends_what_it_starts() {
 fn every_moment_of_purging_has_its_test() {
     assert_eq!(CrashPoint::OF_PURGING.len(), 3);
 }
+
+#[test]
+fn the_daemon_purges_what_was_deleted_long_enough_ago() {
+    for (setting, is_purged) in [
+        ("deletion.keep_days=0", true),
+        ("deletion.keep_days=1", false),
+        ("deletion.purge=false", false),
+    ] {
+        let arena = Arena::repository();
+        let (id, _) = deleted(&arena);
+        let next = arena.start("true", &[]);
+        let settings = [setting, "deletion.keep_days=0"];
+        let settings = &settings[..if setting.contains("days") { 1 } else { 2 }];
+        let flags = settings.iter().flat_map(|setting| ["--config", setting]);
+        let args: Vec<&str> = ["daemon"].into_iter().chain(flags).collect();
+        let mut daemon = arena
+            .command(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        if is_purged {
+            arena.until("purged", || !folder(&arena, &id).exists());
+            assert!(arena.show(&id)["purged_at"].is_string());
+        } else {
+            // Its housekeeping comes before it starts anything.
+            arena.run(&["wait", &next, "--timeout", "60"]).ok();
+            assert!(arena.show(&id)["purged_at"].is_null(), "{setting}");
+            assert!(folder(&arena, &id).exists(), "{setting}");
+        }
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        arena.run(&["audit", "verify"]).ok();
+    }
+}
+
+#[test]
+fn who_dies_while_the_task_ends_leaves_it_cancelled_and_another_deletes_it() {
+    let arena = Arena::repository();
+    let id = arena.start(
+        "trap '' TERM; touch $HOME/ready; while :; do sleep 0.1; done",
+        &[],
+    );
+    arena.run(&["run", &id]).ok();
+    let ready = arena.root().join("home/ready");
+    arena.until("at work", || ready.exists());
+    let mut delete = arena
+        .command(["task", "delete", &id])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    arena.until("told to stop", || {
+        let history = arena.run(&["history", &id]).ok().out;
+        history.contains("was told to stop")
+    });
+    delete.kill().unwrap();
+    delete.wait().unwrap();
+    arena.run(&["wait", &id, "--timeout", "60"]);
+    assert_eq!(arena.status_of(&id), "cancelled");
+    assert!(arena.show(&id)["deleted_at"].is_null());
+    arena.run(&["task", "delete", &id]).ok();
+    assert!(arena.show(&id)["deleted_at"].is_string());
+    arena.until("nobody works", || arena.runners().is_empty());
+}

@@ -1,12 +1,18 @@
 //! Nothing is lost while either the store or the folders are left, or an archive of both.
 
+mod archive;
+mod damaged;
+mod folders;
+mod restored;
+mod store;
+
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use api_types::{Body, Document, ExportDocument, ImportArchiveDocument, RepairDocument};
+use api_types::{Body, Document, ExportDocument, RepairDocument};
 use serde::de::DeserializeOwned;
 
 use crate::place::{Place, Ran};
@@ -89,83 +95,6 @@ impl World {
     }
 }
 
-fn export(place: &Place, file: &Path) -> ExportDocument {
-    let file = file.to_str().unwrap();
-    document(&place.run(&["export", file, "--json"]).ok())
-}
-
-#[test]
-fn an_archive_goes_into_an_empty_store_and_out_again_as_it_was() {
-    let world = World::new();
-    let place = &world.place;
-    let file = place.home().join("all.tar");
-    let exported = export(place, &file);
-    assert_eq!(exported.projects, 1);
-    assert_eq!(exported.tasks, 7);
-    assert_eq!((exported.decisions, exported.plans), (1, 1));
-    assert!(
-        exported.checkpoints == 1 && exported.sessions >= 4,
-        "{exported:?}"
-    );
-    assert_eq!(exported.sha256, world.digest());
-    let again = place.run(&["export", file.to_str().unwrap()]);
-    assert_eq!(again.code, 4, "{again:#?}");
-
-    world.move_store();
-    let import = || place.run(&["import", file.to_str().unwrap(), "--json"]);
-    let imported: ImportArchiveDocument = document(&import().ok());
-    assert_eq!(imported.tasks.len(), 7);
-    assert_eq!((imported.events, imported.known), (exported.events, 0));
-    assert_eq!(world.digest(), exported.sha256);
-    let second: ImportArchiveDocument = document(&import().ok());
-    assert_eq!((second.events, second.known), (0, exported.events));
-    place.run(&["audit", "verify"]).ok();
-    place.run(&["index", "verify"]).ok();
-    let shown = place.run(&["show", "done", "--json"]).ok().json();
-    assert_eq!(shown["id"], world.done.as_str());
-    // The retry goes on: what waits for its chain becomes ready, under a fence of a new epoch.
-    let listed = place.run(&["status", "--state", "pending", "--json"]).ok();
-    let tasks = listed.json()["tasks"].as_array().unwrap().clone();
-    let retry = tasks.iter().find(|task| task["retry_of"].is_string());
-    let retry = retry.unwrap()["id"].as_str().unwrap().to_owned();
-    assert_eq!(place.run(&["run", &retry, "--wait"]).code, 1);
-    let shown = place.run(&["show", &retry, "--json"]).ok().json();
-    let fence: u64 = shown["session"]["fence"].as_str().unwrap().parse().unwrap();
-    assert_eq!(fence, (1 << 32) + 1);
-}
-
-#[test]
-fn an_archive_that_is_not_whole_or_contradicts_changes_nothing() {
-    let world = World::new();
-    let place = &world.place;
-    let file = place.home().join("all.tar");
-    export(place, &file);
-    let whole = fs::read(&file).unwrap();
-    world.move_store();
-    let needle = b"\"task.created\"";
-    let at = whole.windows(needle.len()).position(|part| part == needle);
-    let mut flipped = whole.clone();
-    flipped[at.unwrap_or(2_000) + 2] ^= 1;
-    for broken in [
-        &flipped[..],
-        &whole[..whole.len() / 2],
-        b"",
-        b"not an archive",
-    ] {
-        fs::write(&file, broken).unwrap();
-        let refused = place.run(&["import", file.to_str().unwrap()]);
-        assert_eq!(refused.code, 2, "{refused:#?}");
-        assert!(refused.err.contains("no whole archive"), "{refused:#?}");
-    }
-    // Another project came to be at the same place meanwhile.
-    place.start(&["writer", "new"]);
-    fs::write(&file, &whole).unwrap();
-    let before = world.digest();
-    let refused = place.run(&["import", file.to_str().unwrap()]);
-    assert_eq!(refused.code, 4, "{refused:#?}");
-    assert_eq!(world.digest(), before);
-}
-
 /// Every file that can be made again, by its path.
 fn files(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
@@ -186,79 +115,13 @@ fn repair(world: &World, more: &[&str]) -> (i32, RepairDocument) {
     (ran.code, document(&ran))
 }
 
-#[test]
-fn folders_are_made_again_from_the_store_as_they_were() {
-    let world = World::new();
-    let before = world.digest();
-    let (code, quiet) = repair(&world, &[]);
-    assert_eq!(
-        (code, quiet.checked, quiet.rows.len()),
-        (0, 7, 0),
-        "{quiet:#?}"
-    );
-    let there = files(&world);
-    assert_eq!(there.len(), 7 * 2 + 3 + 1, "{:?}", there.keys());
-    fs::remove_dir_all(world.place.project().join(".crewboss/tasks")).unwrap();
-    fs::remove_file(world.place.project().join(".crewboss/project.jsonl")).unwrap();
-    let (code, repaired) = repair(&world, &[]);
-    assert_eq!((code, repaired.rows.len()), (0, 7), "{repaired:#?}");
-    let done = repaired
-        .rows
-        .iter()
-        .find(|row| row.task.unwrap().to_string() == world.done);
-    let missing = &done.unwrap().missing;
-    assert_eq!(missing.len(), 2, "{missing:?}");
-    let again = files(&world);
-    for (name, content) in &there {
-        assert!(
-            again.get(name) == Some(content),
-            "{} differs",
-            name.display()
-        );
-    }
-    assert_eq!(again.len(), there.len());
-    assert_eq!(world.digest(), before);
-    assert!(
-        world
-            .place
-            .project()
-            .join(".crewboss/project.jsonl")
-            .is_file()
-    );
-    let listed = world.place.run(&["decision", "list", "done"]).ok().out;
-    assert!(
-        listed.contains("use files") && listed.contains("no more"),
-        "{listed}"
-    );
-}
+/// The store's file with all that belongs to it.
+const STORE: [&str; 3] = ["crewboss.db", "crewboss.db-wal", "crewboss.db-shm"];
 
-#[test]
-fn a_lost_store_is_built_again_from_the_folders() {
-    let world = World::new();
-    world.place.run(&["audit", "rotate-key"]).ok();
-    let before = world.digest();
-    world.place.run(&["audit", "head"]).ok();
-    for name in ["crewboss.db", "crewboss.db-wal", "crewboss.db-shm"] {
+fn lose_store(world: &World) {
+    for name in STORE {
         drop(fs::remove_file(world.home().join(name)));
     }
-    let refused = world.place.run(&["repair"]);
-    assert_eq!(refused.code, 3, "{refused:#?}");
-    let (code, repaired) = repair(&world, &["--from-folders"]);
-    let rebuilt = repaired.rebuilt.unwrap();
-    assert_eq!((code, repaired.rows.len()), (0, 0), "{:#?}", repaired.rows);
-    assert_eq!(
-        (rebuilt.tasks.len(), rebuilt.left.len()),
-        (7, 0),
-        "{rebuilt:#?}"
-    );
-    assert_eq!((rebuilt.unverified_from, rebuilt.epoch), (None, Some(1)));
-    assert_eq!(world.digest(), before);
-    world.place.run(&["audit", "verify"]).ok();
-    world.place.run(&["index", "verify"]).ok();
-    let (code, again) = repair(&world, &["--from-folders"]);
-    let rebuilt = again.rebuilt.unwrap();
-    assert_eq!((code, rebuilt.events, rebuilt.epoch), (0, 0, None));
-    assert!(rebuilt.known > 20, "{rebuilt:#?}");
 }
 
 #[test]
@@ -276,7 +139,7 @@ fn what_was_deleted_or_purged_survives_each_way() {
     place.run(&purge).ok();
     let before = world.digest();
     let file = place.home().join("all.tar");
-    export(place, &file);
+    archive::export(place, &file);
     let holds = |way: &str| {
         assert_eq!(world.digest(), before, "{way}");
         place.run(&["audit", "verify"]).ok();

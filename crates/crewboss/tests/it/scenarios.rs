@@ -4,5 +4,6 @@ mod cleanup;
 mod growth;
 mod lives;
 mod looking;
+mod moving;
 mod rollback;
 mod together;

@@ -21,3 +21,9 @@ mod owned {
 fn random_histories_end_as_they_do_in_memory() {
     testkit::contract::histories::two_stores_agree(subject::direct, subject::memory, 24);
 }
+
+#[test]
+fn the_events_of_random_histories_make_the_same_rows() {
+    testkit::contract::histories::events_make_the_same_rows(subject::direct, 24);
+    testkit::contract::histories::events_make_the_same_rows(subject::memory, 100);
+}

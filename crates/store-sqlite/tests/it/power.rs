@@ -103,7 +103,7 @@ fn torn(before: &[u8], after: &[u8], dice: &mut Dice) -> Vec<u8> {
             (_, Some(new)) if dice.roll(9) < likely => torn.extend_from_slice(new),
             (Some(old), _) => torn.extend_from_slice(old),
             _ if dice.roll(2) == 0 => torn.resize(place.end, 0),
-            _ => torn.extend(place.map(|at| (at % 251) as u8)),
+            _ => torn.extend(place.map(|at| u8::try_from(at % 251).expect("less than 251"))),
         }
     }
     // A byte that nobody writes stays what it is, also within a sector that is written.
@@ -151,7 +151,7 @@ fn round(seed: u64, folder: &Path) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     let mut acknowledged = Vec::new();
     let world = world_at(&path);
-    for _ in 0..1 + dice.roll(8) {
+    for _ in 0..=dice.roll(8) {
         acknowledged.push(change(&world, &mut dice));
     }
     let before = Files::of(&path);

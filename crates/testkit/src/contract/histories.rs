@@ -2,21 +2,24 @@
 //! same, down to the bytes of the log.
 
 use app::{
-    command::{Command, NewTask, Output, RecoveryPolicy, Rekey},
+    command::{Command, NewTask, Output, RecoveryPolicy, Rekey, Reply},
     error::Error,
     ports::clock::Clock as _,
+    restore::{Restored, Source, Told, restore},
 };
 use domain::{
     id::TaskId,
     plan::Policy,
     session::{Outcome, Session, SessionCommand, SessionResult, StopReason},
-    task::{Limits, TaskKind, TaskMode},
+    task::{Limits, TaskKind, TaskMode, epoch_of},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{
     Make,
-    world::{LEASE_MILLIS, World, agent, create_command, failed, priority, process, starts, work},
+    world::{
+        LEASE_MILLIS, World, agent, create_command, failed, meta, priority, process, starts, work,
+    },
 };
 
 /// Something that happens. Numbers pick among what exists, wrapping around.
@@ -318,4 +321,74 @@ pub fn two_stores_agree(left: Make, right: Make, histories: u32) {
     if let Err(error) = outcome {
         panic!("{error}");
     }
+}
+
+/// Whatever has happened in a store, its events make the same rows in an empty one, and the same log.
+/// Taking them in again changes nothing.
+pub fn events_make_the_same_rows(make: Make, histories: u32) {
+    let config = ProptestConfig {
+        cases: histories,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(step(), 1..60), |steps| {
+        let world = World::new(make);
+        let (mut known, mut times) = (Known::default(), Times::default());
+        for step in &steps {
+            times.pass(step, &world);
+            if let Some(Ok(output)) = live(&world, &known, times, step) {
+                known.learn(&output);
+            }
+        }
+        let source = source(&world);
+        let other = World {
+            store: make(std::sync::Arc::clone(&world.clock)),
+            clock: std::sync::Arc::clone(&world.clock),
+            project: world.project,
+        };
+        let restored = taken_in(&other, &source);
+        prop_assert_eq!(restored.events, source.events.len() as u64);
+        prop_assert!(restored.left.is_empty(), "{:?}", restored.left);
+        let (ours, theirs) = (world.contents(), other.contents());
+        prop_assert_eq!(ours.as_events_tell(), theirs.as_events_tell());
+        let again = taken_in(&other, &source);
+        prop_assert_eq!((again.events, again.known), (0, restored.events));
+        // What is claimed from now on is of a new epoch.
+        if let Some((session, _)) = other.claim() {
+            prop_assert_eq!(epoch_of(session.fence), 1);
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+/// All that a store can tell of itself.
+fn source(world: &World) -> Source {
+    let log = world.contents().log;
+    let mut source = Source::default();
+    for entry in log {
+        source.events.push(Told {
+            stream: entry.stream,
+            seq: entry.seq,
+            header: entry.header,
+            payload: entry.payload,
+            dropped: entry.dropped,
+        });
+    }
+    source
+}
+
+fn taken_in(world: &World, source: &Source) -> Restored {
+    let mut restored = None;
+    let reply = world.store.transact(&mut |tx| {
+        restored = Some(restore(tx, source, &meta())?);
+        Ok(Reply {
+            output: Output::Tasks { tasks: vec![] },
+            effects: vec![],
+        })
+    });
+    reply.expect("it can be taken in");
+    restored.expect("it was taken in")
 }

@@ -21,7 +21,7 @@ use domain::{
     project::Project,
     session::{Outcome, Session, SessionCommand, SessionResult, StopReason},
     task::{Limits, Priority, Task, TaskKind, TaskMode},
-    time::BootId,
+    time::{BootId, Moment},
 };
 
 use super::{Make, Subject, clock::ManualClock};
@@ -57,6 +57,22 @@ pub struct Contents {
     effects: Vec<Effect>,
     /// The whole log.
     pub log: Vec<Entry>,
+}
+
+impl Contents {
+    /// The same as far as events tell of it: nobody holds a lease, and folders are owed nothing.
+    #[must_use]
+    pub fn as_events_tell(mut self) -> Self {
+        self.effects.clear();
+        for session in self.sessions.iter_mut().flatten() {
+            session.lease_until = Moment {
+                boot: BootId(String::new()),
+                millis: 0,
+            };
+            session.version = 0;
+        }
+        self
+    }
 }
 
 /// A task of an ordinary kind.

@@ -15,7 +15,7 @@ use app::{
 use audit_heads::{Gathered, gather};
 use store_sqlite::SqliteLog;
 
-use super::{export::ExportFile, stream_of};
+use super::{export::ExportFile, logs::Logs, stream_of};
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
@@ -45,6 +45,7 @@ struct Findings {
     stream: Option<Stream>,
     report: Report,
     gathered: Gathered,
+    logs: Logs,
 }
 
 impl Args {
@@ -77,6 +78,7 @@ impl Args {
             stream: export.stream,
             report,
             gathered,
+            logs: Logs::default(),
         })
     }
 
@@ -91,6 +93,7 @@ impl Args {
                 stream: None,
                 report,
                 gathered,
+                logs: Logs::default(),
             });
         }
         let log = SqliteLog::open(&context.places.store_file())?;
@@ -105,6 +108,7 @@ impl Args {
                 stream: None,
                 report,
                 gathered,
+                logs: Logs::of_store(context)?,
             });
         };
         let stream = stream_of(context, name)?;
@@ -116,6 +120,7 @@ impl Args {
             stream: Some(stream),
             report,
             gathered: Gathered::default(),
+            logs: Logs::of_stream(context, stream)?,
         })
     }
 
@@ -156,7 +161,8 @@ impl Findings {
                 why: bad.why.to_owned(),
             })
             .collect();
-        let whole = report.fault.is_none() && bad_heads.is_empty();
+        let is_sound = report.fault.is_none() && self.logs.faults.is_empty();
+        let whole = is_sound && bad_heads.is_empty();
         AuditVerifyDocument {
             whole,
             code: (!whole).then_some(ProblemCode::LogBroken),
@@ -177,6 +183,8 @@ impl Findings {
                 evidence: fault.evidence.clone(),
             }),
             bad_heads,
+            logs: self.logs.checked,
+            log_faults: self.logs.faults.clone(),
             notes: self.notes(),
         }
     }
@@ -193,7 +201,7 @@ impl Findings {
         }
         if report.dropped > 0 {
             notes.push(format!(
-                "the content of {} entries was dropped by retention; their hashes hold",
+                "the content of {} entries was dropped when their tasks were purged; their hashes hold",
                 report.dropped
             ));
         }
@@ -208,6 +216,7 @@ impl Findings {
         if report.fault.is_none() {
             notes.extend(self.unseen());
         }
+        notes.extend(self.logs.notes.iter().cloned());
         notes
     }
 
@@ -280,6 +289,20 @@ impl Findings {
                 bad.file.display(),
                 bad.line,
                 bad.why
+            ))?;
+        }
+        for fault in &document.log_faults {
+            let line = match fault.line {
+                0 => String::new(),
+                line => format!(":{line}"),
+            };
+            out.line(format_args!(
+                "{} {}/{}{line}: {}: {}",
+                sign(Symbol::Failed),
+                fault.task,
+                fault.file,
+                fault.what,
+                fault.evidence
             ))?;
         }
         for note in &document.notes {

@@ -1,4 +1,4 @@
-//! S5: a task that goes wrong, and goes on from where it was well.
+//! S5, S6: a task that goes wrong, and goes on from where it was well.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -100,4 +100,34 @@ fn s05_back_to_the_second_checkpoint() {
     );
     let decisions = place.run(&["task-decisions", again]).ok().out;
     assert!(decisions.contains("begin small"), "{decisions}");
+}
+
+#[test]
+fn s06_a_checkpoint_is_gone_back_to_and_gone_on_from_at_once() {
+    let place = Place::repository();
+    let control = place.home().join("control");
+    fs::create_dir(&control).unwrap();
+    let id = place.start(&["line", &steps(&control)]);
+    place.run(&["run", &id]).ok();
+    let reached = control.join("at-1");
+    assert!(poll_until(Duration::from_mins(1), || reached.exists()));
+    let kept = place.run(&["checkpoint", "--task", &id, "--json"]);
+    let kept = kept.ok().json()["id"].as_str().unwrap().to_owned();
+    place.run(&["cancel", &id]).ok();
+    (1..=10).for_each(|step| fs::write(control.join(format!("go-{step}")), "").unwrap());
+    let resumed = place
+        .run(&["resume-task", "--task", &id, "--checkpoint", &kept])
+        .ok();
+    let again = resumed.id();
+    assert_ne!(again, id, "what has ended stays as it is");
+    place.run(&["wait", &again, "--timeout", "60"]).ok();
+    let shown = place.run(&["show", &again, "--json"]).ok().json();
+    assert_eq!(
+        (shown["status"].as_str(), shown["agent"].as_str()),
+        (Some("completed"), Some("line"))
+    );
+    let branch = shown["branch"].as_str().unwrap();
+    let text = place.repo().git(&["show", &format!("{branch}:steps.txt")]);
+    assert_eq!(text.lines().count(), 10, "{text}");
+    assert_eq!(place.status_of(&id), "cancelled");
 }
