@@ -11,7 +11,10 @@ const STEPS: u32 = 400;
 
 /// `CREWBOSS_SIMULATION_SEED=<seed>` lives through one again.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a person names the seed to run again")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person names the seed to run again"
+)]
 fn nothing_is_lost_done_twice_or_left_behind() {
     let one = std::env::var("CREWBOSS_SIMULATION_SEED").ok();
     let one = one.and_then(|seed| seed.parse::<u64>().ok());

@@ -20,8 +20,10 @@ pub(super) enum Claim {
     Kept { checkpoint: String },
     /// It is not there any more.
     Dropped { task: String, checkpoint: String },
-    /// The task is in no list, and its folder is gone.
+    /// The task is in no list.
     Deleted { id: String },
+    /// Nor is there a folder of it.
+    Purged { id: String },
     /// A whole copy of the store.
     Copied { file: PathBuf },
     /// It was tried again by exactly this task.
@@ -67,13 +69,11 @@ impl Claim {
                     bail!("{checkpoint} was deleted and is listed");
                 }
             }
-            Self::Deleted { id } => {
-                let listed = stage.must(&["status", "--limit", "10000"])?;
-                if listed.out.contains(id.as_str()) {
-                    bail!("{id} was deleted and is listed");
-                }
+            Self::Deleted { id } => not_listed(stage, id)?,
+            Self::Purged { id } => {
+                not_listed(stage, id)?;
                 if stage.project().join(".crewboss/tasks").join(id).exists() {
-                    bail!("{id} was deleted and has a folder");
+                    bail!("{id} was purged and has a folder");
                 }
             }
             Self::Copied { file } => {
@@ -88,6 +88,17 @@ impl Claim {
         }
         Ok(())
     }
+}
+
+fn not_listed(stage: &Stage, id: &str) -> Result<()> {
+    if stage
+        .must(&["status", "--limit", "10000"])?
+        .out
+        .contains(id)
+    {
+        bail!("{id} was deleted and is listed");
+    }
+    Ok(())
 }
 
 fn once(found: usize, what: impl FnOnce() -> String) -> Result<()> {

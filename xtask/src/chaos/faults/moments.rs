@@ -202,7 +202,10 @@ fn works(point: &str) -> &'static [Work] {
         | "decisions-sync-folder" => &[Work::External],
         "reference-remove" => &[Work::Checkpoints],
         "task-folder-remove" => &[Work::Upkeep],
-        _ if point.starts_with("checkpoint") || point.starts_with("manifest") => {
+        _ if ["checkpoint", "manifest", "rewound"]
+            .iter()
+            .any(|kind| point.starts_with(kind)) =>
+        {
             &[Work::Checkpoints]
         }
         _ if point.starts_with("heads") || point.starts_with("key") => &[Work::Upkeep],

@@ -188,6 +188,12 @@ fn checkpoints(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
             made.push(text(&ran.json()?, "id"));
         }
     }
+    if let Some(first) = made.first()
+        && (round.fault.needs("rewound") || dice.below(4) == 0)
+    {
+        // The task itself goes back, and whoever works on it is ended.
+        round.run(&["checkpoint", "restore", first])?;
+    }
     round.stage.let_go(&id)?;
     settle::until_quiet(round.stage)?;
     round.run(&["status"])?;
@@ -253,10 +259,26 @@ fn upkeep(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
         if let Some(task) = task {
             round.claims.remove(task);
         }
+        let purges = round.fault.needs("task-folder") || dice.below(2) == 0;
+        let verb: &[&str] = if purges {
+            &["clean", &id, "--yes", "--purge"]
+        } else {
+            &["clean", &id, "--yes"]
+        };
         // Where it could not be cancelled there is nothing to be deleted.
-        let cleaned = round.run(&["clean", &id, "--yes"])?;
-        if cleaned.ok() && cleaned.out.starts_with("Cleaned up") {
+        let cleaned = round.run(verb)?;
+        if !cleaned.ok() || !cleaned.out.starts_with("Cleaned up") {
+            return Ok(());
+        }
+        if purges {
+            round.claims.push(Claim::Purged { id });
+        } else if dice.below(2) == 0 {
             round.claims.push(Claim::Deleted { id });
+        } else if round.run(&["task", "undelete", &id])?.ok() {
+            round.claims.push(Claim::Ended {
+                id,
+                status: "cancelled",
+            });
         }
     }
     Ok(())
