@@ -241,6 +241,8 @@ fn where_the_user_works_nothing_is_touched() {
     );
 }
 
+type Change = (&'static str, fn(&Path));
+
 #[test]
 fn what_is_as_it_was_is_the_same_tree_and_whatever_is_not_is_seen() {
     let arena = Arena::repository();
@@ -255,19 +257,18 @@ fn what_is_as_it_was_is_the_same_tree_and_whatever_is_not_is_seen() {
     };
     let first = tree(&arena);
     assert_eq!(tree(&arena), first);
-    type Change = (&'static str, fn(&Path));
     let changes: [Change; 8] = [
         ("a file more", |place| {
-            fs::write(place.join("more"), "").unwrap()
+            fs::write(place.join("more"), "").unwrap();
         }),
         ("other content, as long", |place| {
-            fs::write(place.join("more2"), "a").unwrap()
+            fs::write(place.join("more2"), "a").unwrap();
         }),
         ("a mode", |place| {
             fs::set_permissions(place.join("empty"), fs::Permissions::from_mode(0o755)).unwrap();
         }),
         ("a file less", |place| {
-            fs::remove_file(place.join("run.sh")).unwrap()
+            fs::remove_file(place.join("run.sh")).unwrap();
         }),
         ("a link elsewhere", |place| {
             fs::remove_file(place.join("broken")).unwrap();
@@ -279,10 +280,10 @@ fn what_is_as_it_was_is_the_same_tree_and_whatever_is_not_is_seen() {
             fs::write(place.join("more/inner"), "x").unwrap();
         }),
         ("ignored no more", |place| {
-            fs::write(place.join(".gitignore"), "").unwrap()
+            fs::write(place.join(".gitignore"), "").unwrap();
         }),
         ("the same length, at once", |place| {
-            fs::write(place.join("more2"), "b").unwrap()
+            fs::write(place.join("more2"), "b").unwrap();
         }),
     ];
     let mut known = vec![first.0];

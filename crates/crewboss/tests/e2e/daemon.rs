@@ -110,7 +110,7 @@ fn it_stops_in_two_seconds_without_ending_agents_and_the_next_adopts_them() {
     assert_eq!(arena.runners().len(), 3);
     for id in &ids {
         let kept = checkpoints(&arena, id);
-        assert_eq!(kept.len(), 1, "{kept:#?}");
+        assert_eq!(kept.len(), 1, "{daemon:#?}");
         assert_eq!(kept[0]["cause"], "shutdown");
         assert!(daemon.out.contains(kept[0]["id"].as_str().unwrap()));
     }
