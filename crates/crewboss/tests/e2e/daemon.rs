@@ -99,7 +99,10 @@ fn it_stops_in_two_seconds_without_ending_agents_and_the_next_adopts_them() {
     let arena = Arena::folder();
     let daemon = begin(&arena);
     let ids: Vec<String> = (0..3).map(|_| arena.start(&patient(0), &[])).collect();
-    arena.until("all at work", || count(&arena, "begun") == 3);
+    arena.until("all at work, and known to be", || {
+        let known = |id: &String| arena.show(id)["session"]["status"] == "running";
+        count(&arena, "begun") == 3 && ids.iter().all(known)
+    });
     let began = Instant::now();
     census::signal(daemon.id(), Signal::TERM);
     let daemon = ended(daemon);
@@ -175,8 +178,10 @@ fn what_hangs_at_its_end_is_left_behind_and_a_second_signal_waits_for_nothing() 
         arena.run(&["wait", &id, "--timeout", "60"]).ok();
         // What was half made is finished or cleared up by the next.
         let daemon = begin(&arena);
-        let listed = arena.run(&["checkpoint", "list", &id]).ok();
-        assert!(!listed.err.contains("was not finished"), "{listed:?}");
+        arena.until("cleared up", || {
+            let listed = arena.run(&["checkpoint", "list", &id]).ok();
+            !listed.err.contains("was not finished")
+        });
         census::signal(daemon.id(), Signal::TERM);
         assert_eq!(ended(daemon).code, Some(0));
     }
