@@ -1,4 +1,4 @@
-//! Chores of this repository: `cargo xtask demo | test | chaos | bench | tidy`.
+//! Chores of this repository: `cargo xtask demo | model | test | chaos | bench | tidy`.
 
 #![expect(
     clippy::print_stdout,
@@ -10,6 +10,7 @@ mod bench;
 mod chaos;
 mod codegen;
 mod demo;
+mod model;
 mod opencode;
 mod packages;
 mod shell;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Chore {
     /// Set up all that is needed and run the main job: five tasks through real OpenCode
     Demo(demo::Options),
+    /// Open a shell in which OpenCode asks a scripted model, for who has no account
+    Model(model::Options),
     /// Install what the tests need, run every check and test, print `N passed, N failed`
     Test(test::Options),
     /// Kill the real binary's processes at random, and race it against itself
@@ -46,6 +49,7 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(options) => demo::run(&options),
+        Chore::Model(options) => model::run(&options),
         Chore::Test(options) => test::run(&options),
         Chore::Chaos(options) => chaos::run(&options),
         Chore::Bench(options) => bench::run(&options),

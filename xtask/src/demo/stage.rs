@@ -4,13 +4,13 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::sample::{FILES, Sample};
-use crate::shell;
+use crate::{model::Model, shell};
 
 /// How many agents work at once.
 const PARALLEL: &str = "3";
@@ -22,17 +22,6 @@ pub(crate) struct Stage {
     pub(crate) repository: PathBuf,
     environment: Vec<(String, String)>,
     _model: Option<Model>,
-}
-
-/// The scripted model's process; it ends when its standard input does.
-#[derive(Debug)]
-struct Model(Child);
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        drop(self.0.wait());
-    }
 }
 
 impl Stage {
@@ -48,8 +37,8 @@ impl Stage {
         let (own_model, mut environment) = if let Some(model) = model {
             (None, own_environment(&repository, model)?)
         } else {
-            let (process, environment) =
-                scripted(&binaries.join("scripted-model"), &base.join("home"))?;
+            let scenario = shell::root().join("xtask/demo/scenario.toml");
+            let (process, environment) = Model::start(&scenario, &base.join("home"))?;
             (Some(process), environment)
         };
         set(
@@ -204,32 +193,4 @@ fn own_environment(repository: &Path, model: &str) -> Result<Vec<(String, String
     let text = format!("[agents.build]\ndriver = \"opencode\"\nmodel = {model:?}\n\n");
     fs::write(config.join("config.toml"), text)?;
     Ok(std::env::vars().collect())
-}
-
-/// Starts the scripted model; it prints its address and the environment for OpenCode.
-fn scripted(program: &Path, home: &Path) -> Result<(Model, Vec<(String, String)>)> {
-    let mut child = shell::program(program)
-        .arg(shell::root().join("xtask/demo/scenario.toml"))
-        .arg("--home")
-        .arg(home)
-        .arg("--quit-with-stdin")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start the scripted model")?;
-    let output = child.stdout.take().context("its output is piped")?;
-    let model = Model(child);
-    let mut lines = BufReader::new(output).lines();
-    let address = lines.next().context("the scripted model said nothing")??;
-    println!("A scripted model answers at {address}");
-    let mut environment = Vec::new();
-    for line in lines {
-        let line = line?;
-        if line.is_empty() {
-            return Ok((model, environment));
-        }
-        let (name, value) = line.split_once('=').context("NAME=VALUE was expected")?;
-        environment.push((name.to_owned(), value.to_owned()));
-    }
-    bail!("the scripted model ended before it was ready")
 }

@@ -109,6 +109,10 @@ const RUN_ELSEWHERE: &[(&str, &str)] = &[
         "cargo xtask demo",
         "a chore that builds and installs; its own exit code is its test",
     ),
+    (
+        "cargo xtask model",
+        "opens a shell; the demo starts its model in the same way",
+    ),
     ("cargo xtask test", "runs this test"),
     ("cargo xtask codegen", "runs the generated pages' tests"),
     (
