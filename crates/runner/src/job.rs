@@ -43,21 +43,20 @@ impl Job {
         store: &dyn Store,
         folders: &dyn Folders,
         checkpoints: &dyn Checkpoints,
-        root: &Path,
-        task: TaskId,
+        place: &SessionPlace,
     ) -> Result<Self, Error> {
-        let details = details(store, task)?;
+        let details = details(store, place.task)?;
         let base = details
             .sessions
             .iter()
             .filter_map(|session| session.workspace.as_ref()?.base.clone())
             .next_back();
         let continues = details.view.task.spec.continues.as_ref();
-        let from = origin(checkpoints, root, &details.view.task)
+        let from = origin(checkpoints, folders, place, &details.view.task)
             .map_err(|error| Error::unavailable(crate::failures::chain(&error)))?;
         let conversation = match continues {
             Some(continues) if continues.checkpoint.is_some() => from.conversation,
-            Some(continues) => conversation(store, folders, root, continues.session)?,
+            Some(continues) => conversation(store, folders, &place.root, continues.session)?,
             None => None,
         };
         Ok(Self {

@@ -128,16 +128,15 @@ fn carry(mut deps: Deps, id: SessionId, fence: u64) -> RunnerExit {
     let run_directory = &deps.config.run_directory;
     let control = Control::start(run_directory, id, board.clone(), keeper.handle());
 
-    let root = &deps.config.project_root;
-    let (store, folders, checkpoints) = (&*deps.store, &*deps.folders, &*deps.checkpoints);
-    let job = match Job::read(store, folders, checkpoints, root, session.task) {
-        Ok(job) => job,
-        Err(error) => return RunnerExit::Unreachable(error.to_string()),
-    };
     let place = SessionPlace {
         root: deps.config.project_root.clone(),
         task: session.task,
         session: id,
+    };
+    let (store, folders, checkpoints) = (&*deps.store, &*deps.folders, &*deps.checkpoints);
+    let job = match Job::read(store, folders, checkpoints, &place) {
+        Ok(job) => job,
+        Err(error) => return RunnerExit::Unreachable(error.to_string()),
     };
     let redactor = Redactor::new(deps.config.secrets.iter().map(String::as_str));
     let log = match deps.folders.open_log(&place, &deps.config.log) {

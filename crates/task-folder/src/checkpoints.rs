@@ -3,6 +3,8 @@
 //! A checkpoint in the making is `.new-<id>`, a deleted one `.old-<id>`: whatever has another name
 //! than an id's is in no list.
 
+mod packing;
+
 use std::path::{Path, PathBuf};
 
 use app::{
@@ -19,7 +21,7 @@ use domain::id::{CheckpointId, SessionId, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dir::{Dir, Durability},
+    dir::{Dir, Durability, failed},
     folders::{PLAN, ProjectFolders, STATE, pretty},
 };
 
@@ -69,7 +71,7 @@ impl CheckpointFolders {
         faults::around(Act::new(Thing::Checkpoint, Deed::Rename), || {
             checkpoints.rename(from, to)
         })
-        .map_err(|error| crate::dir::failed("rename", checkpoints.path().join(from), error))?;
+        .map_err(|error| failed("rename", checkpoints.path().join(from), error))?;
         checkpoints.sync_for(Thing::Checkpoint)
     }
 }
@@ -90,7 +92,7 @@ impl Checkpoints for CheckpointFolders {
         if !is_new || checkpoints.has(&id.to_string()) || !draft.try_hold()? {
             let taken = std::io::ErrorKind::AlreadyExists;
             let path = checkpoints.path().join(id.to_string());
-            return Err(crate::dir::failed("make", path, taken.into()));
+            return Err(failed("make", path, taken.into()));
         }
         drop(lock);
         let known = checkpoints.path().join(format!("{INDEX}-{session}"));
@@ -248,9 +250,24 @@ impl Checkpoints for CheckpointFolders {
         checkpoints.replace(REWOUND, mark.as_bytes(), Durability::Synced)
     }
 
-    fn conversation(&self, root: &Path, task: TaskId, id: CheckpointId) -> PathBuf {
-        let task = format!(".crewboss/tasks/{task}/{CHECKPOINTS}/{id}/{CONVERSATION}");
-        root.join(task)
+    fn unpack_conversation(
+        &self,
+        root: &Path,
+        from: (TaskId, CheckpointId),
+        into: &Path,
+    ) -> Result<(), FolderError> {
+        std::fs::create_dir_all(into).map_err(|error| failed("make", into.to_owned(), error))?;
+        let into = Dir::root(into)?;
+        let Some(checkpoints) = Self::existing(root, from.0)? else {
+            return Ok(());
+        };
+        let Some(checkpoint) = checkpoints.existing(&from.1.to_string())? else {
+            return Ok(());
+        };
+        match checkpoint.existing(CONVERSATION)? {
+            Some(conversation) => packing::unpack_all(&conversation, &into),
+            None => Ok(()),
+        }
     }
 }
 
@@ -290,6 +307,9 @@ impl Draft for FolderDraft {
         for name in self.draft.sorted_names()? {
             match self.draft.existing(&name) {
                 Ok(Some(folder)) => {
+                    if name == CONVERSATION {
+                        packing::pack_all(&folder)?;
+                    }
                     for inner in folder.sorted_names()? {
                         folder.sync_file(&inner)?;
                         files.extend(kept(&folder, &inner, format!("{name}/{inner}"))?);

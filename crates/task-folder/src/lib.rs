@@ -11,7 +11,7 @@
 //!     checkpoints/<checkpoint>/
 //!       manifest.json             what it is, with a hash for each file; written last
 //!       state.json plan.md decisions.md
-//!       conversation/             what the agent needs to go on
+//!       conversation/             what the agent needs to go on, compressed
 //!     sessions/<session>/
 //!       outcome.json              how it ended, before the store knows
 //!       agent.log, agent.log.1 …  what the agent printed

@@ -11,7 +11,7 @@ use domain::{
 use crate::ports::{
     agents::Conversation,
     checkpoints::{Checkpoints, Found},
-    folders::FolderError,
+    folders::{FolderError, Folders, SessionPlace},
 };
 
 /// The conversation of a checkpoint, and the commit with everything that it kept.
@@ -25,16 +25,21 @@ pub struct Origin {
     pub warnings: Vec<String>,
 }
 
+/// The folder with the earlier conversation, in the session's own.
+const EARLIER: &str = "earlier";
+
 /// What a session of a task begins with that goes on from a checkpoint. The task gets plan and
-/// decisions, where it has none yet.
+/// decisions, where it has none yet, and the session a copy of the conversation.
 ///
 /// # Errors
-/// Where plan and decisions cannot be written.
+/// Where one of them cannot be written.
 pub fn origin(
     checkpoints: &dyn Checkpoints,
-    root: &Path,
+    folders: &dyn Folders,
+    place: &SessionPlace,
     task: &Task,
 ) -> Result<Origin, FolderError> {
+    let root = &place.root;
     let Some(continues) = &task.spec.continues else {
         return Ok(Origin::default());
     };
@@ -65,10 +70,14 @@ pub fn origin(
         }) if findings.is_empty() => {
             let kept = manifest.workspace;
             origin.restore = Some(kept.with_ignored.unwrap_or(kept.commit));
-            origin.conversation = manifest.conversation.map(|kept| Conversation {
-                id: kept.agent_session,
-                session_dir: Some(checkpoints.conversation(root, from, id)),
-            });
+            if let Some(kept) = manifest.conversation {
+                let into = folders.private_folder(place)?.join(EARLIER);
+                checkpoints.unpack_conversation(root, (from, id), &into)?;
+                origin.conversation = Some(Conversation {
+                    id: kept.agent_session,
+                    session_dir: Some(into),
+                });
+            }
         }
         _ => origin.warnings.push(format!(
             "{id} is not whole any more: only its files are gone on with"

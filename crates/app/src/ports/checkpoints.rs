@@ -187,7 +187,8 @@ impl Unfinished {
 /// A checkpoint in the making: a folder that no list shows. While this lives, nobody else takes it
 /// for left behind.
 pub trait Draft: Send + std::fmt::Debug {
-    /// The folder for what the agent keeps of its conversation; made where it is missing.
+    /// The folder for what the agent keeps of its conversation; made where it is missing. What is in
+    /// it is compressed by [`Self::gather`].
     fn conversation(&self) -> Result<PathBuf, FolderError>;
 
     /// Where a private index may be written while the draft lives.
@@ -255,6 +256,12 @@ pub trait Checkpoints: Send + Sync + std::fmt::Debug {
         to: (TaskId, u64),
     ) -> Result<(), FolderError>;
 
-    /// The folder of a visible one's conversation.
-    fn conversation(&self, root: &Path, task: TaskId, id: CheckpointId) -> PathBuf;
+    /// Writes what a visible one keeps of its conversation into a folder, made where it is missing, as
+    /// the agent had written it.
+    fn unpack_conversation(
+        &self,
+        root: &Path,
+        from: (TaskId, CheckpointId),
+        into: &Path,
+    ) -> Result<(), FolderError>;
 }
