@@ -242,10 +242,14 @@ impl<'a> Area<'a> {
     }
 
     /// Begins with a copy of the worktree's index, which knows what need not be read again, or,
-    /// where that is unreadable, with the tree of HEAD.
+    /// where that is unreadable, with the tree of HEAD. The copy keeps the index's time: by it git
+    /// knows which files may have been changed, to the same size, in the second in which they were
+    /// checked out.
     fn seed(&self, admin: Option<&Path>, head: &CommitId) -> Result<(), WorkspaceError> {
         self.clear()?;
-        let copied = admin.is_some_and(|admin| fs::copy(admin.join("index"), &self.index).is_ok());
+        let copied = admin.is_some_and(|admin| {
+            checkpoint::copy_index(&admin.join("index"), &self.index).is_ok()
+        });
         if copied && self.unhide().is_ok() {
             return Ok(());
         }

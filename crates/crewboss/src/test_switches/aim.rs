@@ -120,11 +120,10 @@ pub(super) fn die() -> ! {
     std::process::abort()
 }
 
-/// Every point and its moments, a line each.
+/// Every point that a campaign comes by, with its moments, a line each.
 pub(super) fn list() {
     let mut lines = String::new();
-    let points = CrashPoint::ALL.iter().chain(&CrashPoint::OF_CHECKPOINTS);
-    for point in points.chain(&CrashPoint::OF_REPAIR) {
+    for point in CrashPoint::ALL.iter().chain(&CrashPoint::OF_CHECKPOINTS) {
         lines = lines + point.as_str() + " at\n";
     }
     for act in Act::all() {

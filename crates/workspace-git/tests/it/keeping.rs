@@ -1,6 +1,10 @@
 //! Nothing that a session did is lost, whatever its agent did to the worktree.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use app::ports::workspaces::{Removed, Salvage, WorkspaceError, Workspaces};
 use domain::workspace::{ChangeStatus, WorkspaceRecord};
@@ -19,6 +23,32 @@ fn kept(fixture: &Fixture, record: &WorkspaceRecord, name: &str) -> String {
     let salvage = salvage(fixture, record).expect("something to keep");
     assert_eq!(salvage.reference, "refs/crewboss/salvage/ses_1");
     fixture.git(["show", &format!("{}:{name}", salvage.reference)])
+}
+
+/// Git compares a file again only where its time is not before the index's: a copy of the index that
+/// was newer would hide what an agent wrote at once, to the same size.
+#[test]
+fn a_change_to_the_same_size_in_the_second_of_the_checkout_is_seen() {
+    let fixture = Fixture::new();
+    fixture.write("result.txt", "one");
+    fixture.commit_all("one");
+    fixture.git(["config", "core.trustctime", "false"]);
+    let record = fixture.prepare(1);
+    let file = record.path.join("result.txt");
+    let in_that_second = |path: &Path| {
+        let then = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let file = File::options().write(true).open(path).expect("a file");
+        file.set_modified(then).expect("its time");
+    };
+    in_that_second(&file);
+    fixture.git_in(&record.path, ["update-index", "--refresh"]);
+    in_that_second(&fixture.project.join(".git/worktrees/ses_1/index"));
+    fs::write(&file, "two").expect("changed");
+    in_that_second(&file);
+    let committed = fixture.commit(&record, 1);
+    assert!(!committed.no_change, "{committed:?}");
+    let name = format!("{}:result.txt", committed.commit);
+    assert_eq!(fixture.git(["show", &name]), "two");
 }
 
 #[test]
