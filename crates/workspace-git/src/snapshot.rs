@@ -247,9 +247,8 @@ impl<'a> Area<'a> {
     /// checked out.
     fn seed(&self, admin: Option<&Path>, head: &CommitId) -> Result<(), WorkspaceError> {
         self.clear()?;
-        let copied = admin.is_some_and(|admin| {
-            checkpoint::copy_index(&admin.join("index"), &self.index).is_ok()
-        });
+        let copied = admin
+            .is_some_and(|admin| checkpoint::copy_index(&admin.join("index"), &self.index).is_ok());
         if copied && self.unhide().is_ok() {
             return Ok(());
         }

@@ -107,7 +107,9 @@ fn one_at_work_goes_on_from_there_and_keeps_what_it_had() {
     assert_eq!(back["continues"]["checkpoint"], checkpoint.as_str());
     assert!(!census::is_alive(u32::try_from(agent).unwrap()));
     until_there(&arena, "ready-1");
-    assert_eq!(sessions(&arena, &id), ["stopped", "running"]);
+    arena.until("the store knows of the second agent", || {
+        sessions(&arena, &id) == ["stopped", "running"]
+    });
     assert_eq!(decisions(&arena, &id), ["first"]);
     assert_eq!(fs::read_to_string(plan(&arena, &id)).unwrap(), "then");
     // What it had reached is a checkpoint too: with that it is where it was.
