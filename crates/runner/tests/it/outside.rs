@@ -65,7 +65,7 @@ fn gates_of_project_and_task_run_in_the_projects_directory() {
 #[test]
 fn a_gate_may_take_longer_than_the_lease() {
     let mut bench = Bench::with_script("exit 0", ExitCode);
-    bench.config.timings.lease = std::time::Duration::from_millis(2_000);
+    bench.config.timings.lease = std::time::Duration::from_secs(2);
     let session = held(&bench, gate("slow", "sleep 4"), 2_000);
     let checked = runner::run_gates(&bench.deps(), &session).unwrap();
     assert_eq!(checked.failure, None);
