@@ -80,9 +80,16 @@ impl Plan<'_> {
         streams: impl Fn() -> io::Result<Streams>,
     ) -> Result<Started, SpawnError> {
         let program = self.find()?;
-        let run = |cgroup: Option<&Path>| {
+        let once = |cgroup: Option<&Path>| {
             let streams = streams().map_err(Failure::Final)?;
             self.start_once(machine, &program, cgroup, streams)
+        };
+        // A shim that was killed before it reported has executed nothing.
+        let run = |cgroup: Option<&Path>| match once(cgroup) {
+            Err(Failure::Final(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                once(cgroup)
+            }
+            ended => ended,
         };
         // Another process may have removed the group, empty, between making and joining it.
         for _ in 0..2 {

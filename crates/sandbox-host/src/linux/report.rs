@@ -109,8 +109,16 @@ impl Listener {
 
         let ready =
             wait_readable(&[self.reading.as_fd(), shim.as_fd()], deadline).map_err(broken)?;
-        if ready.first() != Some(&true) {
-            return Err(lost("the exec shim ended or hung before it reported"));
+        match ready[..] {
+            [true, _] => {}
+            [_, true] => {
+                let what = "the exec shim ended before it reported";
+                return Err(broken(io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    what,
+                )));
+            }
+            _ => return Err(lost("the exec shim hung before it reported")),
         }
         let mut hello = [0];
         self.reading.read_exact(&mut hello).map_err(broken)?;
