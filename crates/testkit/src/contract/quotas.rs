@@ -294,7 +294,7 @@ pub fn quotas_are_set_changed_and_removed(make: Make) {
     };
     match world.run(expecting(1, set_command(&world, &whole, 9))) {
         Err(Error::Version(conflict)) => {
-            assert_eq!((conflict.found, conflict.retryable), (2, true))
+            assert_eq!((conflict.found, conflict.retryable), (2, true));
         }
         other => panic!("{other:?}"),
     }
