@@ -19,6 +19,7 @@ mod history;
 mod problem;
 mod project;
 mod queue;
+mod quota;
 mod recovery;
 mod session;
 mod task;
@@ -54,13 +55,14 @@ pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,
     HistoryEntry, HistoryVerifyDocument, NoteDocument,
 };
-pub use problem::{ErrorDocument, ProblemCode};
+pub use problem::{ErrorDocument, FieldDifference, ProblemCode, VersionConflictDetails};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{
     CancelDocument, CleanDocument, Counts, DeletionDocument, ExecutionsDocument, PurgeDocument,
     PurgedTask, RefusedTask, RunDocument, StartedTask, StatusDocument, TaskListDocument,
     TaskStatsDocument, TimeoutsDocument, WaitDocument,
 };
+pub use quota::{QuotaDocument, QuotaInTheWay, QuotaListDocument};
 pub use recovery::{
     ExportDocument, ImportArchiveDocument, LeftStream, RebuiltDocument, RepairDocument, RepairRow,
     StoreRestoreDocument,

@@ -9,6 +9,7 @@ pub mod command;
 pub mod crash_points;
 pub mod error;
 pub mod event;
+pub mod expected;
 pub mod export;
 pub mod faults;
 pub mod hex;

@@ -13,6 +13,7 @@ mod decision;
 mod deps;
 mod diff;
 mod doctor;
+pub(crate) mod expected;
 mod export;
 mod history;
 mod import;
@@ -23,6 +24,7 @@ mod man;
 mod merge;
 mod note;
 mod other_names;
+mod quota;
 mod repair;
 mod retry;
 mod run;
@@ -150,6 +152,8 @@ enum Verb {
     Deps(deps::Args),
     /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
+    /// Limit what projects and owners may have at once, or in a month
+    Quota(quota::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
     /// Look at the configuration, or change it
@@ -196,6 +200,7 @@ impl Verb {
                 | Self::Export(_)
                 | Self::Repair(_)
                 | Self::Task(_)
+                | Self::Quota(_)
                 | Self::Other(_)
         )
     }
@@ -331,6 +336,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
         Verb::Task(args) => args.run(context),
+        Verb::Quota(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),
         Verb::Config(args) => args.run(context),
         Verb::Index(args) => args.run(context),

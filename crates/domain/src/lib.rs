@@ -12,6 +12,7 @@ pub mod id;
 pub mod plan;
 pub mod process;
 pub mod project;
+pub mod quota;
 pub mod redact;
 pub mod rejection;
 pub mod resource;

@@ -10,6 +10,7 @@ use app::{
 use domain::{
     id::{Key, ProjectId, SessionId, TaskId},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
     time::Timestamp,
@@ -36,7 +37,11 @@ pub(crate) struct State {
     pub(crate) numbers: BTreeMap<IdKind, u64>,
     pub(crate) marks: BTreeMap<Mark, u64>,
     pub(crate) answers: BTreeMap<String, (Timestamp, Reply)>,
+    pub(crate) quotas: BTreeMap<QuotaKey, Quota>,
+    pub(crate) tokens: BTreeMap<(u32, ProjectId, String), u64>,
     pub(crate) generation: u64,
+    /// When it was last looked at.
+    pub(crate) looked_at: Timestamp,
 }
 
 impl State {

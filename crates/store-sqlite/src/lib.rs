@@ -13,6 +13,7 @@ mod failure;
 mod groups;
 mod log;
 mod pages;
+mod quotas;
 mod ready;
 mod replace;
 mod row;
