@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     event::{Actor, DaemonStarted, Door, KeyRotated},
+    locks::{LockCommand, LockReply},
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
@@ -398,6 +399,13 @@ pub enum Command {
         /// Which keys.
         rotated: KeyRotated,
     },
+    /// Change locks of a project.
+    Lock {
+        /// Which project.
+        project: ProjectId,
+        /// What is asked.
+        command: Box<LockCommand>,
+    },
     /// A daemon has started; it stands in the log of each project in which it found anything.
     RecordDaemonStart {
         /// The project.
@@ -450,6 +458,11 @@ pub enum Output {
         known: Vec<TaskId>,
         /// Those that could not be taken.
         refused: Vec<RefusedImport>,
+    },
+    /// To [`Command::Lock`].
+    Lock {
+        /// What came of it.
+        reply: LockReply,
     },
     /// Tasks that were changed.
     Tasks {
@@ -577,6 +590,7 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         Command::RecordDaemonStart { project, found } => {
             verbs::record_daemon_start(change, *project, found)
         }
+        Command::Lock { project, command } => verbs::change_locks(change, *project, command),
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {
             task,

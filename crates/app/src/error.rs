@@ -1,6 +1,6 @@
 //! What a use case answers when it does not do what was asked.
 
-use domain::rejection::Rejected;
+use domain::{lock::LockRefused, rejection::Rejected};
 use serde::{Deserialize, Serialize};
 
 /// Every failure that a caller can act on. It travels over the local socket as it is.
@@ -45,6 +45,12 @@ pub enum Error {
     FenceLost {
         /// The session that spoke.
         session: String,
+    },
+    /// A lock is not given, kept or released.
+    #[error(transparent)]
+    Lock {
+        /// Why not.
+        refused: LockRefused,
     },
     /// A limit that the configuration sets.
     #[error("{message}")]
@@ -103,6 +109,12 @@ impl Error {
         Self::Unavailable {
             message: message.into(),
         }
+    }
+}
+
+impl From<LockRefused> for Error {
+    fn from(refused: LockRefused) -> Self {
+        Self::Lock { refused }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     event::{Stream, StreamKind},
     history::{self, EventRecord},
+    locks::{self, LockNotice, LockQuery},
     overview::{Overview, TaskLine},
     papers::{self, Papers},
     ports::store::{Effect, Reader},
@@ -166,6 +167,13 @@ pub enum Query {
         /// The position.
         position: u64,
     },
+    /// Locks of a project.
+    Locks {
+        /// Which project.
+        project: ProjectId,
+        /// What about them.
+        about: Box<LockQuery>,
+    },
     /// What may start, and when to look again.
     Agenda {
         /// Of one project, or of all.
@@ -297,6 +305,11 @@ pub enum View {
         /// Whether there is at least one entry.
         goes_on: bool,
     },
+    /// To [`Query::Locks`].
+    Locks {
+        /// The answer.
+        notice: LockNotice,
+    },
     /// To [`Query::Agenda`].
     Agenda {
         /// How many may start now: none, or at least one.
@@ -388,6 +401,9 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         }),
         Query::LogBehind { position } => Ok(View::LogBehind {
             goes_on: !reader.events(None, *position, 1)?.is_empty(),
+        }),
+        Query::Locks { project, about } => Ok(View::Locks {
+            notice: locks::answer(reader, *project, about)?,
         }),
         Query::Agenda { project, now } => Ok(View::Agenda {
             ready: reader.ready(*project, 1, now)?.len(),

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt::Write as _, io};
 
 use api_types::{ErrorDocument, ProblemCode};
-use domain::failure::Failure;
+use domain::{failure::Failure, lock::LockRefused};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +178,21 @@ fn exit_of(code: ProblemCode) -> Exit {
     known.map_or(Exit::Failed, |(exit, _)| *exit)
 }
 
+/// What the refusal of a lock is among problems.
+fn problem_of(refused: &LockRefused) -> ProblemCode {
+    match refused {
+        LockRefused::Invalid { .. } | LockRefused::NotCovered { .. } => ProblemCode::Invalid,
+        LockRefused::Busy { .. } => ProblemCode::Locked,
+        LockRefused::TimedOut { .. } => ProblemCode::Timeout,
+        LockRefused::Deadlock { .. } => ProblemCode::Deadlock,
+        LockRefused::NotHeld { .. }
+        | LockRefused::NotYours { .. }
+        | LockRefused::NotWaiting { .. } => ProblemCode::LockLost,
+        LockRefused::FenceLost { .. } => ProblemCode::FenceLost,
+        LockRefused::QueueFull { .. } => ProblemCode::Limit,
+    }
+}
+
 impl From<app::error::Error> for Fail {
     fn from(error: app::error::Error) -> Self {
         use app::error::Error as E;
@@ -189,6 +204,7 @@ impl From<app::error::Error> for Fail {
             E::Exists { .. } => ProblemCode::Exists,
             E::Conflict { .. } => ProblemCode::Conflict,
             E::FenceLost { .. } => ProblemCode::FenceLost,
+            E::Lock { refused } => problem_of(refused),
             E::Limit { .. } => ProblemCode::Limit,
             E::Unavailable { .. } => ProblemCode::Unavailable,
             E::Corrupt { .. } => ProblemCode::Corrupt,

@@ -145,6 +145,9 @@ impl<'a> Change<'a> {
         for event in &events {
             self.record_session(&changed, event)?;
         }
+        if changed.status.is_terminal() {
+            super::end_locks_of(self, &changed)?;
+        }
         Ok((changed, true))
     }
 
