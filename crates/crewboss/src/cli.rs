@@ -18,6 +18,7 @@ mod history;
 mod import;
 mod index;
 mod init;
+mod lock;
 mod logs;
 mod man;
 mod merge;
@@ -148,6 +149,8 @@ enum Verb {
     Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
+    /// Take turns at what only one may work on
+    Lock(lock::Args),
     /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
@@ -195,6 +198,7 @@ impl Verb {
                 | Self::Import(_)
                 | Self::Export(_)
                 | Self::Repair(_)
+                | Self::Lock(_)
                 | Self::Task(_)
                 | Self::Other(_)
         )
@@ -330,6 +334,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Export(args) => args.run(context),
         Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
+        Verb::Lock(args) => args.run(context),
         Verb::Task(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),
         Verb::Config(args) => args.run(context),

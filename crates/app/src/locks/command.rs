@@ -56,6 +56,21 @@ pub enum LockCommand {
     },
 }
 
+impl LockCommand {
+    /// Whether doing it twice may differ from doing it once.
+    #[must_use]
+    pub fn differs_when_repeated(&self) -> bool {
+        match self {
+            Self::Begin { .. }
+            | Self::Release { .. }
+            | Self::Leave { .. }
+            | Self::Force { .. }
+            | Self::Cleanup { .. } => true,
+            Self::Look { .. } | Self::Renew { .. } => false,
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
