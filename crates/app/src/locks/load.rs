@@ -36,8 +36,8 @@ pub(crate) fn load_for(
     let is_contended = here
         .iter()
         .any(|lock| lock.is_against(&ask.resources, ask.mode));
-    if is_contended && ask.wait_millis > 0 {
-        loading.follow_holders()?;
+    if is_contended {
+        loading.follow_holders(&ask.holder.to_string())?;
     }
     Ok(loading.table)
 }
@@ -82,14 +82,15 @@ impl<'r> Loading<'r> {
     }
 
     /// Whoever is in the way may wait for something itself, somewhere else.
-    fn follow_holders(&mut self) -> Result<(), Error> {
+    fn follow_holders(&mut self, asking: &str) -> Result<(), Error> {
         let waiting = self.reader.locks(self.project, true)?;
         loop {
-            let known: BTreeSet<String> = self
+            let mut known: BTreeSet<String> = self
                 .table
                 .locks()
                 .map(|lock| lock.holder.to_string())
                 .collect();
+            known.insert(asking.to_owned());
             let is_new = |lock: &&Lock| {
                 self.table.lock(lock.id).is_none() && known.contains(&lock.holder.to_string())
             };

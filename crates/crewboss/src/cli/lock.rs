@@ -161,6 +161,9 @@ impl Cleanup {
 }
 
 fn tell_taken(context: &Context, taken: &[Lock]) -> Outcome {
+    if !taken.is_empty() {
+        context.tell_project(&context.ensure_project()?, true);
+    }
     for lock in taken {
         let verb = if lock.is_waiting() {
             "Took out of the queue for"

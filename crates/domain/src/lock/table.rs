@@ -158,7 +158,9 @@ impl Table {
         let lock = Lock::waiting(id, ask, now, newest);
         let by = self.blockers(&lock, &now.moment);
         if by.is_empty() {
-            return Ok(self.grant(lock, ask.ttl_millis, false, numbers, now));
+            let granted = self.grant(lock, ask.ttl_millis, false, numbers, now);
+            self.break_circles(&granted, numbers, now);
+            return Ok(granted);
         }
         if ask.wait_millis == 0 {
             return Err(LockRefused::Busy { by });
@@ -171,36 +173,35 @@ impl Table {
             });
         }
         self.emit(LockEvent::Queued { lock: lock.clone() });
-        self.break_circles(&lock, numbers, now)
+        self.break_circles(&lock, numbers, now);
+        let lock = self.lock(id).cloned();
+        match lock.as_ref().map(|lock| &lock.state) {
+            Some(LockState::Gone {
+                why: Gone::Deadlock { cycle },
+                ..
+            }) => Err(LockRefused::Deadlock {
+                cycle: cycle.clone(),
+            }),
+            _ => lock.ok_or(LockRefused::NotWaiting { why: None }),
+        }
     }
 
-    /// Refuses requests until the new one is in no circle, which may hit the new one itself.
-    fn break_circles(
-        &mut self,
-        new: &Lock,
-        numbers: &mut Numbers,
-        now: &Now,
-    ) -> Result<Lock, LockRefused> {
-        while let Some(lock) = self.lock(new.id).filter(|lock| lock.is_waiting()) {
-            let Some(cycle) = Cycle::through(self, lock, &now.moment) else {
-                break;
-            };
-            let Some((victim, cycle)) = cycle.victim(self) else {
-                break;
-            };
-            let refused = LockRefused::Deadlock {
-                cycle: cycle.clone(),
+    /// Refuses requests until the holder of a new one is in no circle, which may hit the new one. A
+    /// circle closes through what a holder waits for, or through another request of the same holder
+    /// that has come to stand in somebody's way.
+    fn break_circles(&mut self, new: &Lock, numbers: &mut Numbers, now: &Now) {
+        let holder = new.holder.to_string();
+        loop {
+            let mut waiting = self.waiting_of(&holder);
+            let cycle = waiting.find_map(|lock| Cycle::through(self, lock, &now.moment));
+            drop(waiting);
+            let Some((victim, cycle)) = cycle.and_then(|cycle| cycle.victim(self)) else {
+                return;
             };
             self.take_away(victim, Gone::Deadlock { cycle }, now);
             let freed = self.lock(victim).map(|lock| lock.resources.clone());
             self.settle(freed.unwrap_or_default(), numbers, now);
-            if victim == new.id {
-                return Err(refused);
-            }
         }
-        self.lock(new.id)
-            .cloned()
-            .ok_or(LockRefused::NotWaiting { why: None })
     }
 
     /// Enters a lock once more that is held already.
@@ -250,13 +251,21 @@ impl Table {
                 alive_until,
                 gives_up_at,
             } => {
-                let is_late =
-                    gives_up_at.boot != now.moment.boot || gives_up_at.millis <= now.moment.millis;
-                *alive_until = now.moment.plus_millis(LEASE_OF_WAITERS_MILLIS);
-                self.emit(LockEvent::Renewed { lock: lock.clone() });
-                if is_late {
+                let is_over = |until: &Moment| {
+                    until.boot != now.moment.boot || until.millis <= now.moment.millis
+                };
+                if is_over(gives_up_at) {
                     return self.time_out(lock, numbers, now);
                 }
+                if is_over(alive_until) {
+                    let freed = lock.resources.clone();
+                    let timed_out = false;
+                    self.emit(LockEvent::LeftQueue { lock, timed_out });
+                    self.settle(freed, numbers, now);
+                    return Err(LockRefused::NotWaiting { why: None });
+                }
+                *alive_until = now.moment.plus_millis(LEASE_OF_WAITERS_MILLIS);
+                self.emit(LockEvent::Renewed { lock: lock.clone() });
                 self.settle(lock.resources.clone(), numbers, now);
                 let lock = self.lock(id).cloned();
                 lock.ok_or(LockRefused::NotWaiting { why: None })
@@ -283,9 +292,6 @@ impl Table {
         now: &Now,
     ) -> Result<Lock, LockRefused> {
         let by = self.blockers(&lock, &now.moment);
-        if by.is_empty() {
-            return Ok(self.grant(lock.clone(), lock.ttl_millis, true, numbers, now));
-        }
         let waited_millis = waited(&lock, &now.moment);
         let freed = lock.resources.clone();
         self.emit(LockEvent::LeftQueue {
