@@ -14,6 +14,7 @@ pub mod export;
 pub mod faults;
 pub mod hex;
 pub mod history;
+pub mod locks;
 pub mod overview;
 pub mod papers;
 pub mod ports;

@@ -1,6 +1,6 @@
 //! Acts that are made to stall or fail at a named moment.
 
-use std::{fs, path::PathBuf, process::Child};
+use std::{path::PathBuf, process::Child};
 
 use crate::arena::Arena;
 
