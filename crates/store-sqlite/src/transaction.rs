@@ -15,7 +15,7 @@ use domain::{
     project::Project,
     session::Session,
     task::Task,
-    time::Now,
+    time::{Moment, Now},
 };
 use rusqlite::Connection;
 
@@ -178,6 +178,15 @@ impl Reader for Transaction<'_> {
         resources: &[Resource],
     ) -> Result<Vec<Lock>, Error> {
         locks::overlapping(self.connection, project, resources)
+    }
+
+    fn locks_in_line(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+        now: &Moment,
+    ) -> Result<Vec<Lock>, Error> {
+        locks::in_line(self.connection, project, resources, now)
     }
 
     fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {

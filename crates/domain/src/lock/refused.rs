@@ -143,16 +143,12 @@ fn busy(by: &[Blocker]) -> String {
 }
 
 fn circle(cycle: &[Wait]) -> String {
-    let mut text = String::new();
-    for (at, wait) in cycle.iter().enumerate() {
+    let step = |(at, wait): (usize, &Wait)| {
         let next = &cycle[(at + 1) % cycle.len()].holder;
-        let link = if at == 0 { "" } else { ", " };
-        text.push_str(&format!(
-            "{link}{} waits for {} of {next}",
-            wait.holder, wait.resource
-        ));
-    }
-    text
+        format!("{} waits for {} of {next}", wait.holder, wait.resource)
+    };
+    let steps: Vec<String> = cycle.iter().enumerate().map(step).collect();
+    steps.join(", ")
 }
 
 fn reason(why: Option<&Gone>) -> String {
