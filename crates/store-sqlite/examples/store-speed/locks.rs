@@ -45,10 +45,10 @@ pub(crate) fn rows(folder: &Path) -> Done<serde_json::Value> {
     let locks = locks_in(&place.path("locks.db"))?;
     let raw = Raw::open(&place.path("raw.db"))?;
     let (mut handovers, mut cycles) = (Vec::new(), Vec::new());
-    let mut holds = Vec::new();
+    let (mut holds, clock) = (Vec::new(), AtomicU64::new(0));
     for _ in 0..ROUNDS {
         cycles.push(raw.commits_per_second()?);
-        let (per_second, round) = drain(&locks)?;
+        let (per_second, round) = drain(&locks, &clock)?;
         handovers.push(per_second);
         holds.extend(round);
     }
@@ -113,15 +113,14 @@ fn conflicts(locks: &dyn Locks) -> Done<Duration> {
 }
 
 /// All of them in the queue, and then through it: how many handovers a second.
-fn drain(locks: &Arc<dyn Locks>) -> Done<(f64, Vec<Hold>)> {
+fn drain(locks: &Arc<dyn Locks>, clock: &AtomicU64) -> Done<(f64, Vec<Hold>)> {
     let first = locks.acquire(&ask("first", "x")?, &|| false)?;
     let queued = Barrier::new(WAITERS + 1);
-    let clock = AtomicU64::new(0);
     let holds = Mutex::new(Vec::new());
     let took = thread::scope(|scope| -> Done<Duration> {
         let mut waiters = Vec::new();
         for number in 0..WAITERS {
-            let (queued, clock, holds) = (&queued, &clock, &holds);
+            let (queued, holds) = (&queued, &holds);
             waiters.push(scope.spawn(move || -> Result<(), String> {
                 let told = |error: Box<dyn std::error::Error>| error.to_string();
                 let wait = || -> Done<()> {
