@@ -16,6 +16,7 @@ mod dependencies;
 mod envelope;
 mod health;
 mod history;
+mod lock;
 mod problem;
 mod project;
 mod queue;
@@ -54,6 +55,10 @@ pub use health::{
 pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,
     HistoryEntry, HistoryVerifyDocument, NoteDocument,
+};
+pub use lock::{
+    LockBlocker, LockDocument, LockListDocument, LockReleasedDocument, LockRow, LockStatsDocument,
+    LockTakenDocument, LockWaitDocument,
 };
 pub use problem::{ErrorDocument, FieldDifference, ProblemCode, VersionConflictDetails};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};

@@ -62,6 +62,12 @@ problems! {
     QuotaExceeded = "quota_exceeded", exit: 4, retry: true;
     /// The caller speaks for a session that is no longer the task's.
     FenceLost = "fence_lost", exit: 4, retry: false;
+    /// Somebody else holds the lock, or comes before.
+    Locked = "locked", exit: 4, retry: true;
+    /// Requests for locks wait for each other in a circle, and this one stepped out of it.
+    Deadlock = "deadlock", exit: 4, retry: true;
+    /// The lock has ended: it was not renewed in time, was taken away, or is another's.
+    LockLost = "lock_lost", exit: 4, retry: false;
     /// A limit of the configuration was hit; room comes as tasks end.
     Limit = "limit", exit: 4, retry: true;
     /// The store, the disk or a program that is needed cannot be used.

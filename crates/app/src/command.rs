@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     event::{Actor, DaemonStarted, Door, KeyRotated},
     expected::{self, Expected},
+    locks::{LockCommand, LockReply},
     ports::store::{Effect, Tx},
     use_cases as verbs,
 };
@@ -400,6 +401,13 @@ pub enum Command {
         /// Which keys.
         rotated: KeyRotated,
     },
+    /// Change locks of a project.
+    Lock {
+        /// Which project.
+        project: ProjectId,
+        /// What is asked.
+        command: Box<LockCommand>,
+    },
     /// A daemon has started; it stands in the log of each project in which it found anything.
     RecordDaemonStart {
         /// The project.
@@ -475,6 +483,11 @@ pub enum Output {
         known: Vec<TaskId>,
         /// Those that could not be taken.
         refused: Vec<RefusedImport>,
+    },
+    /// To [`Command::Lock`].
+    Lock {
+        /// What came of it.
+        reply: LockReply,
     },
     /// Tasks that were changed.
     Tasks {
@@ -621,6 +634,7 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         }
         Command::SetQuota { project, key, max } => verbs::set_quota(change, *project, key, *max),
         Command::RemoveQuota { project, key } => verbs::remove_quota(change, *project, key),
+        Command::Lock { project, command } => verbs::change_locks(change, *project, command),
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {
             task,

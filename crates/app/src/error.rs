@@ -1,6 +1,6 @@
 //! What a use case answers when it does not do what was asked.
 
-use domain::{quota::QuotaUse, rejection::Rejected};
+use domain::{lock::LockRefused, quota::QuotaUse, rejection::Rejected};
 use serde::{Deserialize, Serialize};
 
 use crate::expected::VersionConflict;
@@ -53,6 +53,12 @@ pub enum Error {
     FenceLost {
         /// The session that spoke.
         session: String,
+    },
+    /// A lock is not given, kept or released.
+    #[error(transparent)]
+    Lock {
+        /// Why not.
+        refused: LockRefused,
     },
     /// A limit that the configuration sets.
     #[error("{message}")]
@@ -111,6 +117,12 @@ impl Error {
         Self::Unavailable {
             message: message.into(),
         }
+    }
+}
+
+impl From<LockRefused> for Error {
+    fn from(refused: LockRefused) -> Self {
+        Self::Lock { refused }
     }
 }
 

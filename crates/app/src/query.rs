@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     event::{Stream, StreamKind},
     history::{self, EventRecord},
+    locks::{self, LockNotice, LockQuery},
     overview::{Overview, TaskLine},
     papers::{self, Papers},
     ports::store::{Effect, Reader},
@@ -170,6 +171,13 @@ pub enum Query {
     },
     /// Every quota, with how far it is used.
     Quotas,
+    /// Locks of a project.
+    Locks {
+        /// Which project.
+        project: ProjectId,
+        /// What about them.
+        about: Box<LockQuery>,
+    },
     /// What may start, and when to look again.
     Agenda {
         /// Of one project, or of all.
@@ -311,6 +319,11 @@ pub enum View {
         /// The month of those that count by month.
         month: u32,
     },
+    /// To [`Query::Locks`].
+    Locks {
+        /// The answer.
+        notice: LockNotice,
+    },
     /// To [`Query::Agenda`].
     Agenda {
         /// How many may start now: none, or at least one.
@@ -413,6 +426,9 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
                 month: domain::quota::month_of(reader.looked_at()),
             })
         }
+        Query::Locks { project, about } => Ok(View::Locks {
+            notice: locks::answer(reader, *project, about)?,
+        }),
         Query::Agenda { project, now } => Ok(View::Agenda {
             ready: reader.ready(*project, 1, now)?.len(),
             next_due_millis: reader.next_due_millis(*project, now)?,

@@ -19,6 +19,7 @@ mod history;
 mod import;
 mod index;
 mod init;
+mod lock;
 mod logs;
 mod man;
 mod merge;
@@ -150,6 +151,8 @@ enum Verb {
     Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
+    /// Take turns at what only one may work on
+    Lock(lock::Args),
     /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
     /// Limit what projects and owners may have at once, or in a month
@@ -199,6 +202,7 @@ impl Verb {
                 | Self::Import(_)
                 | Self::Export(_)
                 | Self::Repair(_)
+                | Self::Lock(_)
                 | Self::Task(_)
                 | Self::Quota(_)
                 | Self::Other(_)
@@ -335,6 +339,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Export(args) => args.run(context),
         Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
+        Verb::Lock(args) => args.run(context),
         Verb::Task(args) => args.run(context),
         Verb::Quota(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),

@@ -8,6 +8,7 @@ use api_types::{
 use app::expected::VersionConflict;
 use domain::{
     failure::Failure,
+    lock::LockRefused,
     quota::{QuotaResource, QuotaUse},
 };
 
@@ -235,6 +236,21 @@ fn exit_of(code: ProblemCode) -> Exit {
     known.map_or(Exit::Failed, |(exit, _)| *exit)
 }
 
+/// What the refusal of a lock is among problems.
+fn problem_of(refused: &LockRefused) -> ProblemCode {
+    match refused {
+        LockRefused::Invalid { .. } | LockRefused::NotCovered { .. } => ProblemCode::Invalid,
+        LockRefused::Busy { .. } => ProblemCode::Locked,
+        LockRefused::TimedOut { .. } => ProblemCode::Timeout,
+        LockRefused::Deadlock { .. } => ProblemCode::Deadlock,
+        LockRefused::NotHeld { .. }
+        | LockRefused::NotYours { .. }
+        | LockRefused::NotWaiting { .. } => ProblemCode::LockLost,
+        LockRefused::FenceLost { .. } => ProblemCode::FenceLost,
+        LockRefused::QueueFull { .. } => ProblemCode::Limit,
+    }
+}
+
 impl From<app::error::Error> for Fail {
     fn from(error: app::error::Error) -> Self {
         use app::error::Error as E;
@@ -248,6 +264,7 @@ impl From<app::error::Error> for Fail {
             E::Version(_) => ProblemCode::VersionConflict,
             E::Quota(_) => ProblemCode::QuotaExceeded,
             E::FenceLost { .. } => ProblemCode::FenceLost,
+            E::Lock { refused } => problem_of(refused),
             E::Limit { .. } => ProblemCode::Limit,
             E::Unavailable { .. } => ProblemCode::Unavailable,
             E::Corrupt { .. } => ProblemCode::Corrupt,

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod gate;
 pub mod graph;
 pub mod id;
+pub mod lock;
 pub mod plan;
 pub mod process;
 pub mod project;

@@ -10,7 +10,8 @@ use app::{
 };
 use domain::{
     agent::AgentName,
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, LockState, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
     quota::Quota,
@@ -29,6 +30,38 @@ impl State {
             .filter(move |(of, _)| project.is_none_or(|wanted| wanted == *of))
             .filter_map(|(_, id)| self.tasks.get(id))
             .filter(|task| task.spec.kind == TaskKind::Managed && !self.is_blocked(task))
+    }
+}
+
+impl State {
+    fn locks_of(&self, project: ProjectId) -> impl Iterator<Item = &Lock> {
+        let own = self.locks.values().filter(move |(of, _)| *of == project);
+        own.map(|(_, lock)| lock)
+    }
+
+    fn at_path(&self, project: ProjectId, resource: &Resource) -> Vec<LockId> {
+        let first = LockId::from_number(1).expect("1 is an id");
+        let exactly = |path: &str, tree_only: bool| {
+            let path = path.to_owned();
+            let from = (project, path.clone(), first);
+            let there = self.lock_paths.range(from..);
+            let there =
+                there.take_while(move |((of, other, _), _)| *of == project && *other == path);
+            let there = there.filter(move |(_, is_tree)| **is_tree || !tree_only);
+            there.map(|((_, _, id), _)| *id).collect::<Vec<_>>()
+        };
+        let mut found = exactly(resource.path(), false);
+        for above in resource.above() {
+            found.extend(exactly(above, true));
+        }
+        if resource.is_tree() {
+            let (from, to) = resource.beneath();
+            let beneath = self
+                .lock_paths
+                .range((project, from, first)..(project, to, first));
+            found.extend(beneath.map(|((_, _, id), _)| *id));
+        }
+        found
     }
 }
 
@@ -251,6 +284,54 @@ impl Reader for State {
             version: *version,
         });
         Ok(effects.take(limit).collect())
+    }
+
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        let found = self.locks.get(&id).filter(|(of, _)| *of == project);
+        Ok(found.map(|(_, lock)| lock.clone()))
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        let has = |lock: &&Lock| match &lock.state {
+            LockState::Held { token: own, .. } => *own == token,
+            LockState::Gone { token: own, .. } => *own == Some(token),
+            LockState::Waiting { .. } => false,
+        };
+        Ok(self.locks_of(project).find(has).cloned())
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        let mut found = BTreeMap::new();
+        for resource in resources {
+            for id in self.at_path(project, resource) {
+                found.extend(self.locks.get(&id).map(|(_, lock)| (id, lock.clone())));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        let of = |lock: &&Lock| {
+            lock.holder.to_string() == holder && !matches!(lock.state, LockState::Gone { .. })
+        };
+        Ok(self.locks_of(project).filter(of).cloned().collect())
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        let is_meant = |lock: &&Lock| match &lock.state {
+            LockState::Waiting { .. } => true,
+            LockState::Held { .. } => !waiting_only,
+            LockState::Gone { .. } => false,
+        };
+        Ok(self.locks_of(project).filter(is_meant).cloned().collect())
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        Ok(self.lock_totals.get(&project).copied().unwrap_or_default())
     }
 
     fn mark(&self, mark: Mark) -> Result<u64, Error> {

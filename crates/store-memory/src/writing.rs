@@ -11,7 +11,8 @@ use app::{
     restore::Told,
 };
 use domain::{
-    id::{self, Key, ProjectId, SessionId, TaskId},
+    id::{self, Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, LockState, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
     quota::{Quota, QuotaKey},
@@ -123,6 +124,16 @@ impl<'s> Transaction<'s> {
         }
         self.count(task.project, before.and_then(counted_as), false);
         self.count(task.project, counted_as(task), true);
+    }
+
+    fn take_lock_paths(&mut self, id: LockId) {
+        let Some((project, lock)) = self.state.locks.get(&id).cloned() else {
+            return;
+        };
+        for resource in &lock.resources {
+            let place = (project, resource.path().to_owned(), id);
+            self.take(|state| &mut state.lock_paths, &place);
+        }
     }
 
     fn count(&mut self, project: ProjectId, status: Option<TaskStatus>, up: bool) {
@@ -251,6 +262,46 @@ impl Tx for Transaction<'_> {
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
         let last = self.state.numbers.get(&kind).copied().unwrap_or(0);
         self.put(|state| &mut state.numbers, kind, last.max(above));
+        Ok(())
+    }
+
+    fn put_lock(&mut self, project: ProjectId, lock: &Lock) -> Result<(), Error> {
+        self.take_lock_paths(lock.id);
+        if !matches!(lock.state, LockState::Gone { .. }) {
+            for resource in &lock.resources {
+                let place = (project, resource.path().to_owned(), lock.id);
+                self.put(|state| &mut state.lock_paths, place, resource.is_tree());
+            }
+        }
+        self.put(|state| &mut state.locks, lock.id, (project, lock.clone()));
+        Ok(())
+    }
+
+    fn remove_lock(&mut self, id: LockId) -> Result<(), Error> {
+        self.take_lock_paths(id);
+        self.take(|state| &mut state.locks, &id);
+        Ok(())
+    }
+
+    fn forget_locks(&mut self, project: ProjectId, now: &Now) -> Result<(), Error> {
+        let gone: Vec<LockId> = self
+            .state
+            .locks
+            .values()
+            .filter(|(of, lock)| {
+                let is_gone = matches!(lock.state, LockState::Gone { .. });
+                *of == project && is_gone && lock.is_over(&now.moment)
+            })
+            .map(|(_, lock)| lock.id)
+            .collect();
+        for id in gone {
+            self.take(|state| &mut state.locks, &id);
+        }
+        Ok(())
+    }
+
+    fn set_lock_totals(&mut self, project: ProjectId, totals: &Totals) -> Result<(), Error> {
+        self.put(|state| &mut state.lock_totals, project, *totals);
         Ok(())
     }
 
@@ -388,6 +439,34 @@ impl Reader for Transaction<'_> {
 
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
         self.state.effects(after, limit)
+    }
+
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        self.state.lock(project, id)
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        self.state.lock_of_token(project, token)
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        self.state.locks_overlapping(project, resources)
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        self.state.locks_of_holder(project, holder)
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        self.state.locks(project, waiting_only)
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        self.state.lock_totals(project)
     }
 
     fn mark(&self, mark: Mark) -> Result<u64, Error> {

@@ -11,6 +11,7 @@ mod dependencies;
 mod events;
 mod failure;
 mod groups;
+mod locks;
 mod log;
 mod pages;
 mod quotas;

@@ -154,6 +154,7 @@ fn mark_code(mark: Mark) -> u8 {
         Mark::Epoch => 101,
         Mark::UnverifiedFrom => 102,
         Mark::UnverifiedTo => 103,
+        Mark::LockNumber => 104,
     }
 }
 

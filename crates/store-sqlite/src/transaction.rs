@@ -9,7 +9,8 @@ use app::{
     restore::Told,
 };
 use domain::{
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
     quota::{Quota, QuotaKey},
@@ -19,7 +20,7 @@ use domain::{
 };
 use rusqlite::Connection;
 
-use crate::{dependencies, events, pages, quotas, ready, sessions, singles, tasks};
+use crate::{dependencies, events, locks, pages, quotas, ready, sessions, singles, tasks};
 
 /// An open transaction of a connection; opening and ending it is the store's business.
 #[derive(Debug)]
@@ -164,6 +165,34 @@ impl Reader for Transaction<'_> {
         singles::effects(self.connection, after, limit)
     }
 
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        locks::get(self.connection, project, id)
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        locks::of_token(self.connection, project, token)
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        locks::overlapping(self.connection, project, resources)
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        locks::of_holder(self.connection, project, holder)
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        locks::all(self.connection, project, waiting_only)
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        locks::totals(self.connection, project)
+    }
+
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         singles::mark(self.connection, mark)
     }
@@ -245,6 +274,22 @@ impl Tx for Transaction<'_> {
 
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
         singles::raise_number(self.connection, kind, above)
+    }
+
+    fn put_lock(&mut self, project: ProjectId, lock: &Lock) -> Result<(), Error> {
+        locks::put(self.connection, project, lock)
+    }
+
+    fn remove_lock(&mut self, id: LockId) -> Result<(), Error> {
+        locks::remove(self.connection, id)
+    }
+
+    fn forget_locks(&mut self, project: ProjectId, now: &Now) -> Result<(), Error> {
+        locks::forget(self.connection, project, now)
+    }
+
+    fn set_lock_totals(&mut self, project: ProjectId, totals: &Totals) -> Result<(), Error> {
+        locks::set_totals(self.connection, project, totals)
     }
 
     fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {

@@ -15,6 +15,7 @@ pub mod depending;
 pub mod ending;
 pub mod external;
 pub mod keeping;
+pub mod locks;
 pub mod log;
 pub mod quotas;
 pub mod retrying;

@@ -149,6 +149,7 @@ impl<'a> Change<'a> {
         }
         if is_live && changed.status.is_terminal() {
             count_tokens(self.tx, &changed, at)?;
+            super::end_locks_of(self, &changed)?;
         }
         Ok((changed, true))
     }

@@ -19,6 +19,7 @@ mod history;
 mod layouts;
 mod lifecycle;
 mod listing;
+mod locks;
 mod obstacles;
 mod other_names;
 mod place;

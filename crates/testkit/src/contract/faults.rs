@@ -9,7 +9,8 @@ use app::{
     restore::Told,
 };
 use domain::{
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
     quota::{Quota, QuotaKey},
@@ -117,6 +118,28 @@ impl<T: Tx + ?Sized> Reader for FailAt<'_, T> {
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error> {
         self.inner.effects(after, limit)
     }
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        self.inner.lock(project, id)
+    }
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        self.inner.lock_of_token(project, token)
+    }
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        self.inner.locks_overlapping(project, resources)
+    }
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        self.inner.locks_of_holder(project, holder)
+    }
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        self.inner.locks(project, waiting_only)
+    }
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        self.inner.lock_totals(project)
+    }
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         self.inner.mark(mark)
     }
@@ -181,6 +204,18 @@ impl<T: Tx + ?Sized> Tx for FailAt<'_, T> {
     }
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error> {
         self.next()?.raise_number(kind, above)
+    }
+    fn put_lock(&mut self, project: ProjectId, lock: &Lock) -> Result<(), Error> {
+        self.next()?.put_lock(project, lock)
+    }
+    fn remove_lock(&mut self, id: LockId) -> Result<(), Error> {
+        self.next()?.remove_lock(id)
+    }
+    fn forget_locks(&mut self, project: ProjectId, now: &Now) -> Result<(), Error> {
+        self.next()?.forget_locks(project, now)
+    }
+    fn set_lock_totals(&mut self, project: ProjectId, totals: &Totals) -> Result<(), Error> {
+        self.next()?.set_lock_totals(project, totals)
     }
     fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
         self.next()?.set_mark(mark, value)

@@ -232,11 +232,7 @@ impl Known {
                     owner: owner.map(|owner| format!("o{owner}")),
                 };
                 match max {
-                    Some(max) => Command::SetQuota {
-                        project,
-                        key,
-                        max,
-                    },
+                    Some(max) => Command::SetQuota { project, key, max },
                     None => Command::RemoveQuota { project, key },
                 }
             }
