@@ -133,7 +133,12 @@ mod tests {
         let socket = Address::of_url("unix:///run/redis.sock").unwrap();
         assert_eq!(socket.to_string(), "/run/redis.sock");
         assert!(socket.greetings().is_empty());
-        for bad in ["", "http://ada:s3cret@x", "redis://ada:s3cret@", "rediss://ada:s3cret@x"] {
+        for bad in [
+            "",
+            "http://ada:s3cret@x",
+            "redis://ada:s3cret@",
+            "rediss://ada:s3cret@x",
+        ] {
             let refused = Address::of_url(bad).unwrap_err().to_string();
             assert!(!refused.contains("s3cret"), "{refused}");
         }

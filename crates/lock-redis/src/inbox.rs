@@ -160,7 +160,8 @@ fn hear_once(state: &Weak<State>, mut connection: Connection, channel: &str) {
             return;
         }
         let id = text.parse().ok().and_then(LockId::from_number);
-        if let Some(told) = id.and_then(|id| known.lock().waiting.get_mut(&id).map(|told| *told = true))
+        if let Some(told) =
+            id.and_then(|id| known.lock().waiting.get_mut(&id).map(|told| *told = true))
         {
             let () = told;
             known.bell.notify_all();

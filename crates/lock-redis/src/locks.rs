@@ -71,9 +71,7 @@ impl RedisLocks {
     }
 
     fn call(&self, operation: &str, arguments: &impl Serialize) -> Result<Reply, Error> {
-        let mut reply = self
-            .caller
-            .call(&self.connections, operation, arguments)?;
+        let mut reply = self.caller.call(&self.connections, operation, arguments)?;
         match reply.refused.take() {
             None => Ok(reply),
             Some(refused) => Err(refusal(refused)?.into()),
@@ -233,9 +231,7 @@ impl Locks for RedisLocks {
                 && resource.is_none_or(|other| lock.resources.iter().any(|own| own.overlaps(other)))
         };
         let meant = locks.into_iter().filter(is_meant);
-        let mut views: Vec<LockView> = meant
-            .map(|lock| LockView::of(lock, &table, &now))
-            .collect();
+        let mut views: Vec<LockView> = meant.map(|lock| LockView::of(lock, &table, &now)).collect();
         LockView::sort(&mut views);
         Ok(views)
     }
