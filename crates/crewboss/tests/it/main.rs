@@ -25,6 +25,7 @@ mod other_names;
 mod place;
 mod queue;
 mod quotas;
+mod redis_locks;
 mod recovery;
 mod scenarios;
 mod transcripts;
