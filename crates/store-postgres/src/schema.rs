@@ -68,9 +68,10 @@ pub(crate) fn look(link: &Link, target: &Target) -> Result<Look, Error> {
     let rows = link.ask(
         "SELECT current_setting('server_version_num')::integer,
                 (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-                to_regclass($1) IS NOT NULL,
+                EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                        WHERE n.nspname = $1 AND c.relname = 'store'),
                 current_setting('server_version')",
-        &[(&format!("\"{}\".store", target.schema), Type::TEXT)],
+        &[(&target.schema, Type::TEXT)],
     )?;
     let said = first(&rows, |row| {
         let version: &str = row.value(3)?;

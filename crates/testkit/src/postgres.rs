@@ -41,6 +41,7 @@ pub struct Server {
     programs: PathBuf,
     user: Option<(u32, u32)>,
     settings: Vec<String>,
+    port: u16,
     /// The process that ends the server when this one is gone.
     keeper: Option<Child>,
 }
@@ -159,6 +160,7 @@ impl Server {
             programs,
             user,
             settings,
+            port: 5_432,
             keeper: None,
         };
         server.make();
@@ -170,7 +172,8 @@ impl Server {
     #[must_use]
     pub fn url(&self) -> String {
         format!(
-            "postgres://postgres@:5432/postgres?host={}",
+            "postgres://postgres@:{}/postgres?host={}",
+            self.port,
             self.folder.display()
         )
     }
@@ -184,6 +187,44 @@ impl Server {
     /// Changes a setting for its next start.
     pub fn set(&mut self, setting: &str) {
         self.settings.push(setting.to_owned());
+    }
+
+    /// From its next start on it listens on a port of this machine, too.
+    pub fn listen_on(&mut self, port: u16) {
+        self.port = port;
+        self.set("listen_addresses=localhost");
+        self.set(&format!("port={port}"));
+    }
+
+    /// From its next start on it offers protected connections, with a certificate for this name;
+    /// answers its file. None where it cannot be made, which is said loudly.
+    ///
+    /// # Panics
+    /// If `openssl` is missing and `CI` is set, or fails.
+    #[must_use = "a test without what it needs must end"]
+    pub fn protect(&mut self, name: &str) -> Option<PathBuf> {
+        let openssl = requirements::program("openssl")?;
+        let data = self.folder.join("data");
+        let (key, certificate) = (data.join("server.key"), data.join("server.crt"));
+        let output = Command::new(openssl)
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+            .args(["-subj", &format!("/CN={name}")])
+            .args(["-addext", &format!("subjectAltName=DNS:{name}")])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .expect("openssl");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openssl: {said}");
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("it is ours");
+        if let Some((uid, gid)) = self.user {
+            chown(&key, Some(uid), Some(gid)).expect("root may give a file away");
+        }
+        self.set("ssl=on");
+        Some(certificate)
     }
 
     /// Ends every process of it at once, as a lost machine would.
@@ -217,7 +258,7 @@ impl Server {
     pub fn psql(&self, sql: &str) -> String {
         let output = self
             .command("psql")
-            .args(["-h"])
+            .args(["-p", &self.port.to_string(), "-h"])
             .arg(&self.folder)
             .args(["-U", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])
             .output()
@@ -296,7 +337,7 @@ impl Server {
         loop {
             let asked = self
                 .command("psql")
-                .arg("-h")
+                .args(["-p", &self.port.to_string(), "-h"])
                 .arg(&self.folder)
                 .args(["-U", "postgres", "-X", "-c", "SELECT 1"])
                 .stdout(Stdio::null())

@@ -14,7 +14,6 @@ use std::{
 
 use app::{
     command::{Command, Output, Request},
-    ports::store::Store as _,
 };
 use domain::{id::TaskId, task::TaskStatus};
 use testkit::{

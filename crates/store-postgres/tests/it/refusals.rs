@@ -131,14 +131,11 @@ fn a_protected_connection_is_made_where_it_is_asked_for() {
         .port();
     let url = |rest: &str| format!("postgres://postgres@localhost:{port}/postgres?{rest}");
     server.stop_in_order();
-    server.set("listen_addresses=localhost");
-    server.set(&format!("port={port}"));
-    if !server.make_certificate("localhost") {
+    server.listen_on(port);
+    let Some(root) = server.protect("localhost") else {
         return;
-    }
-    server.set("ssl=on");
+    };
     server.start_again();
-    let root = server.folder().join("data/server.crt");
     let root = format!("sslrootcert={}", root.display());
     for rest in [
         "sslmode=disable".to_owned(),
