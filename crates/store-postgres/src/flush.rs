@@ -27,7 +27,8 @@ const KEPT: u64 = 4_096;
 
 const PROJECTS: &str = "INSERT INTO @projects (id, root, name, created_at)
     SELECT * FROM unnest($1, $2, $3, $4)";
-const TASKS: &str = "INSERT INTO @tasks (id, project, status, kind, priority, scheduled, auto_retry,
+const TASKS: &str =
+    "INSERT INTO @tasks (id, project, status, kind, priority, scheduled, auto_retry,
         unmet, fence, requeues, due_millis, due_wall, root, retry_of, retry_count, retried_by,
         timeout, timeout_warning, retries_max, archived_at, deleted_at, purged_at, created_at,
         updated_at, version, agent, owner, key, due_boot, state)

@@ -13,7 +13,6 @@ use app::{
     ports::clock::Clock,
 };
 use audit_heads::{Gathered, gather};
-use store_sqlite::SqliteLog;
 
 use super::{export::ExportFile, logs::Logs, stream_of};
 use crate::{
@@ -96,7 +95,7 @@ impl Args {
                 logs: Logs::default(),
             });
         }
-        let log = SqliteLog::open(&context.places.store_file())?;
+        let log = context.log_place()?.open()?;
         let Some(name) = &self.stream else {
             // A last row that is broken is found by the walk.
             let end = log.end().ok().flatten().map(|end| end.position);
