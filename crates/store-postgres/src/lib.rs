@@ -9,6 +9,7 @@ mod ask;
 mod clock;
 mod events;
 mod failure;
+mod filling;
 mod flush;
 mod ledger;
 mod link;
@@ -30,6 +31,7 @@ mod writer;
 mod writing;
 
 pub use clock::{StoreClock, Time};
+pub use filling::Filled;
 pub use log::PostgresLog;
 pub use schema::{Migration, SchemaStatus};
 pub use store::{PostgresStore, Upgrade};

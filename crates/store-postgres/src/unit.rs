@@ -162,6 +162,15 @@ impl Unit {
         unit
     }
 
+    /// Knows nothing any more of what was sent, but for where everything ends and counters.
+    pub(crate) fn forget(&mut self) {
+        *self = Self {
+            ends: self.ends,
+            counters: std::mem::take(&mut self.counters),
+            ..Self::default()
+        };
+    }
+
     /// Something is about to be changed.
     pub(crate) fn changes(&mut self) {
         self.changes += 1;
