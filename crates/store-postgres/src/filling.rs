@@ -1,7 +1,10 @@
 //! Filling an empty store with all of another one, as one transaction: rows and events as they are,
 //! so that positions and both chains come out the same.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use app::{
     error::Error,
@@ -10,6 +13,7 @@ use app::{
 };
 use domain::{
     id::{ProjectId, SessionId, TaskId},
+    quota::month_of,
     time::Timestamp,
 };
 
@@ -17,12 +21,13 @@ use crate::{
     ask::first,
     flush,
     link::{Batch, Link, Step},
+    locks, quotas,
     row::{Columns as _, status_code},
     schema,
     singles::{self, Tally},
     store::PostgresStore,
     target::Target,
-    unit::{Differs, Held, HeldTask, Owing, Unit},
+    unit::{Differs, Held, HeldTally, HeldTask, Owing, Unit},
 };
 
 /// Entries that are read and written at once.
@@ -93,7 +98,7 @@ fn analyze(target: &Target) -> String {
 struct Filling<'l> {
     link: &'l Link,
     unit: Unit,
-    tallies: BTreeMap<ProjectId, Tally>,
+    tallies: BTreeMap<(ProjectId, String), Tally>,
     filled: Filled,
 }
 
@@ -140,7 +145,12 @@ impl<'l> Filling<'l> {
             progress(self.filled.events);
         }
         self.effects(source, now)?;
-        for mark in [Mark::Epoch, Mark::UnverifiedFrom, Mark::UnverifiedTo] {
+        for mark in [
+            Mark::Epoch,
+            Mark::UnverifiedFrom,
+            Mark::UnverifiedTo,
+            Mark::LockNumber,
+        ] {
             let value = source.mark(mark)? + u64::from(mark == Mark::Epoch);
             let held = Held {
                 differs: Differs::New,
@@ -149,12 +159,14 @@ impl<'l> Filling<'l> {
             self.unit.changes();
             self.unit.marks.set(singles::mark_code(mark), held);
         }
-        for (project, tally) in &self.tallies {
-            let held = Held {
-                differs: Differs::New,
-                value: Some(*tally),
+        self.limits(source)?;
+        for (name, tally) in &self.tallies {
+            let held = HeldTally {
+                tally: *tally,
+                generation: None,
+                differs: true,
             };
-            self.unit.counters.set(*project, held);
+            self.unit.counters.set(name.clone(), held);
         }
         self.unit.ends.numbers = numbers;
         self.send(now)?;
@@ -226,7 +238,8 @@ impl<'l> Filling<'l> {
         let Some(task) = source.task(id)? else {
             return Ok(());
         };
-        let tally = self.tallies.entry(task.project).or_default();
+        let owned = (task.project, task.spec.owner.clone());
+        let tally = self.tallies.entry(owned).or_default();
         let place = counted_as(&task).map(status_code).map(usize::try_from);
         if let Some(count) = place.and_then(Result::ok).and_then(|at| tally.get_mut(at)) {
             *count += 1;
@@ -243,6 +256,28 @@ impl<'l> Filling<'l> {
         self.unit.changes();
         self.unit.tasks.set(id, held);
         self.filled.tasks += 1;
+        Ok(())
+    }
+
+    /// Quotas, what was counted for them, and what has happened to locks.
+    fn limits(&mut self, source: &dyn Reader) -> Result<(), Error> {
+        let mut others: Vec<Batch> = source.quotas()?.iter().map(quotas::put).collect();
+        let oldest = source.projects()?.iter().map(|p| p.created_at).min();
+        let months = months(oldest, source.looked_at());
+        for (project, owner) in self.tallies.keys() {
+            for month in &months {
+                let tokens = source.tokens(*month, Some(*project), Some(owner))?;
+                if tokens > 0 {
+                    others.push(quotas::add_tokens(*month, *project, owner, tokens));
+                }
+            }
+        }
+        for project in source.projects()? {
+            let totals = source.lock_totals(project.id)?;
+            others.push(locks::set_totals(project.id, &totals)?);
+        }
+        self.unit.changes();
+        self.unit.others.extend(others);
         Ok(())
     }
 
@@ -281,4 +316,15 @@ impl<'l> Filling<'l> {
         let steps: Vec<Step<'_>> = batches.iter().map(Step::Do).collect();
         self.link.together(&steps).map(drop)
     }
+}
+
+/// The months since the first project.
+fn months(oldest: Option<Timestamp>, now: Timestamp) -> BTreeSet<u32> {
+    const SOME_DAYS: i64 = 20 * 24 * 60 * 60 * 1_000;
+    let first = oldest.unwrap_or(now).as_millis();
+    let steps = (now.as_millis() - first).max(0) / SOME_DAYS + 2;
+    (0..steps)
+        .map(|step| first + step * SOME_DAYS)
+        .map(|millis| month_of(Timestamp::from_millis(millis)))
+        .collect()
 }

@@ -12,8 +12,11 @@ use crate::{
 };
 
 /// Every migration: its form, its name, and its statements, in which `@` stands for the schema.
-const MIGRATIONS: &[(i32, &str, &str)] =
-    &[(1, "store", include_str!("../migrations/V1__store.sql"))];
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (1, "store", include_str!("../migrations/V1__store.sql")),
+    (2, "locks", include_str!("../migrations/V2__locks.sql")),
+    (3, "quotas", include_str!("../migrations/V3__quotas.sql")),
+];
 
 /// The oldest server that has everything.
 const SERVER_MIN: i32 = 140_000;
