@@ -23,6 +23,7 @@ mod rebuild;
 mod render;
 mod retention;
 mod stop;
+mod stores;
 #[cfg(debug_assertions)]
 mod test_switches;
 mod wiring;
