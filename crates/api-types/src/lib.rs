@@ -16,6 +16,7 @@ mod dependencies;
 mod envelope;
 mod health;
 mod history;
+mod nodes;
 mod problem;
 mod project;
 mod queue;
@@ -54,6 +55,7 @@ pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,
     HistoryEntry, HistoryVerifyDocument, NoteDocument,
 };
+pub use nodes::{CheckoutRef, NodeDocument, NodeListDocument};
 pub use problem::{ErrorDocument, ProblemCode};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{

@@ -12,6 +12,7 @@ pub mod event;
 pub mod export;
 pub mod faults;
 pub mod history;
+pub mod nodes;
 pub mod overview;
 pub mod papers;
 pub mod ports;

@@ -21,6 +21,7 @@ mod init;
 mod logs;
 mod man;
 mod merge;
+mod node;
 mod note;
 mod other_names;
 mod repair;
@@ -28,6 +29,7 @@ mod retry;
 mod run;
 mod runner;
 mod self_test;
+mod serve;
 mod session;
 mod show;
 mod start;
@@ -152,6 +154,10 @@ enum Verb {
     Task(task::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
+    /// The same as one node among others that share the store
+    Serve(serve::Args),
+    /// Look at the nodes that share the store, and say which takes no more work
+    Node(node::Args),
     /// Look at the configuration, or change it
     Config(config::Args),
     /// Check or count the store's own counters
@@ -292,7 +298,13 @@ fn carry_out(cli: Cli, mut env: Environment, out: Output) -> Outcome {
     let context = Context::new(env, out, global.project.as_deref(), global.settings)?;
     let hears_by_itself = matches!(
         verb,
-        Verb::Runner(_) | Verb::Daemon(_) | Verb::Index(_) | Verb::Config(_) | Verb::Store(_)
+        Verb::Runner(_)
+            | Verb::Daemon(_)
+            | Verb::Serve(_)
+            | Verb::Node(_)
+            | Verb::Index(_)
+            | Verb::Config(_)
+            | Verb::Store(_)
     );
     if !hears_by_itself {
         crate::layout::sync(&context)?;
@@ -332,6 +344,8 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Deps(args) => args.run(context),
         Verb::Task(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),
+        Verb::Serve(args) => args.run(context),
+        Verb::Node(args) => args.run(context),
         Verb::Config(args) => args.run(context),
         Verb::Index(args) => args.run(context),
         Verb::Audit(args) => args.run(context),
@@ -411,7 +425,8 @@ const OTHER_WORDS: &[(&[&str], &str)] = &[
     (&["prune"], "clean"),
     (&["log", "output", "tail"], "logs ID"),
     (&["info", "inspect", "describe"], "show ID"),
-    (&["serve", "server"], "daemon"),
+    (&["server", "worker"], "serve"),
+    (&["nodes", "workers"], "node list"),
     (&["check", "health"], "doctor"),
 ];
 

@@ -12,11 +12,12 @@ use std::{
     sync::Arc,
 };
 
+use app::nodes::OfNode;
 use app::ports::{
     clock::Clock, folders::Folders, journal::Journal, processes::Processes, store::Store,
     workspaces::Workspaces,
 };
-use domain::project::Project;
+use domain::{id::NodeId, project::Project};
 
 use crate::{
     config::Config,
@@ -38,6 +39,7 @@ pub(crate) struct Context {
     config: OnceCell<Arc<Config>>,
     clock: OnceCell<Arc<dyn Clock>>,
     store: OnceCell<Arc<Connection>>,
+    node: OnceCell<Option<NodeId>>,
     processes: OnceCell<Arc<dyn Processes>>,
     project: OnceCell<Project>,
 }
@@ -68,6 +70,7 @@ impl Context {
             config: OnceCell::new(),
             clock: OnceCell::new(),
             store: OnceCell::new(),
+            node: OnceCell::new(),
             processes: OnceCell::new(),
             project: OnceCell::new(),
         })
@@ -100,7 +103,44 @@ impl Context {
             let store = connect(&self.places, self.clock()?);
             drop(self.store.set(Arc::new(store)));
         }
-        Ok(Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>)
+        let store = Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>;
+        Ok(self.as_node(store)?)
+    }
+
+    /// A store as the node that this home is sees it.
+    pub(crate) fn as_node(&self, store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Fail> {
+        Ok(match self.node()? {
+            Some(node) => Arc::new(OfNode::new(store, node)),
+            None => store,
+        })
+    }
+
+    /// The node that this home is; none where it never took part with others.
+    pub(crate) fn node(&self) -> Result<Option<NodeId>, Fail> {
+        if let Some(node) = self.node.get() {
+            return Ok(*node);
+        }
+        let node = crate::node::known(&self.places)?;
+        Ok(*self.node.get_or_init(|| node))
+    }
+
+    /// The node that this home is from now on. Before the store is first asked.
+    pub(crate) fn become_node(&self) -> Result<NodeId, Fail> {
+        let node = crate::node::ensure(&self.places, self.clock()?.now().wall)?;
+        // Whoever was here first has read the same file.
+        let _ = self.node.set(Some(node));
+        Ok(node)
+    }
+
+    /// The repository that joins this project's checkouts, as pushes name it.
+    pub(crate) fn remote(&self) -> Result<Option<String>, Fail> {
+        let Some(configured) = &self.config()?.settings.project.remote else {
+            return Ok(None);
+        };
+        let address = self
+            .workspaces()
+            .address(&self.places.project, configured)?;
+        Ok(Some(address))
     }
 
     /// Whether the daemon answered last: it carries out what commits owe, and signs.

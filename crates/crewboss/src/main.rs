@@ -14,6 +14,7 @@ mod history;
 mod interrupt;
 mod launch;
 mod layout;
+mod node;
 mod output;
 mod papers;
 mod places;

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod gate;
 pub mod graph;
 pub mod id;
+pub mod node;
 pub mod plan;
 pub mod process;
 pub mod project;

@@ -3,6 +3,7 @@
 //! What the other stores keep up to date beside their rows (who is blocked, what is ready) is
 //! derived here each time, so that comparing the two proves the bookkeeping.
 
+mod nodes;
 mod reading;
 mod state;
 mod writing;

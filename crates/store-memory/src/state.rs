@@ -8,7 +8,8 @@ use app::{
     ports::store::{IdKind, Mark},
 };
 use domain::{
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, NodeId, ProjectId, SessionId, TaskId},
+    node::{Checkout, Leader, Node},
     project::Project,
     session::Session,
     task::{Task, TaskStatus},
@@ -33,6 +34,10 @@ pub(crate) struct State {
     pub(crate) log: BTreeMap<u64, Entry>,
     pub(crate) streams: BTreeMap<(Stream, u64), u64>,
     pub(crate) effects: BTreeMap<TaskId, u64>,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    /// At most one.
+    pub(crate) leader: BTreeMap<(), Leader>,
+    pub(crate) checkouts: BTreeMap<(ProjectId, NodeId), Checkout>,
     pub(crate) numbers: BTreeMap<IdKind, u64>,
     pub(crate) marks: BTreeMap<Mark, u64>,
     pub(crate) answers: BTreeMap<String, (Timestamp, Reply)>,

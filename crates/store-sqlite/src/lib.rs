@@ -12,6 +12,7 @@ mod events;
 mod failure;
 mod groups;
 mod log;
+mod nodes;
 mod pages;
 mod ready;
 mod replace;

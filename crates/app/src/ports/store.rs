@@ -15,6 +15,7 @@ use crate::{
     command::{Meta, Reply, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
+    ports::nodes::{NodeReader, NodeTx},
     query::{Counts, Query, TaskFilter, View},
     restore::Told,
 };
@@ -52,7 +53,7 @@ pub struct Effect {
 }
 
 /// What can be read. Everything read through one `Reader` comes from one state of the store.
-pub trait Reader {
+pub trait Reader: NodeReader {
     /// A project by id.
     fn project(&self, id: ProjectId) -> Result<Option<Project>, Error>;
     /// A project by its directory.
@@ -109,7 +110,7 @@ pub trait Reader {
 }
 
 /// One transaction: reads see its own writes, and nothing of it is seen before it commits.
-pub trait Tx: Reader {
+pub trait Tx: Reader + NodeTx {
     /// The time of the transaction.
     fn now(&self) -> &Now;
     /// The next number of a kind; never given out again, also not after a rollback that others
