@@ -84,9 +84,14 @@ fn fresh(now: Timestamp) -> io::Result<NodeId> {
 }
 
 /// What two ways to write the same address have in common.
-pub(crate) fn same_address(address: &str) -> &str {
-    let plain = address.trim_end_matches('/');
-    plain.strip_suffix(".git").unwrap_or(plain)
+pub(crate) fn same_address(address: &str) -> String {
+    let place = Path::new(address);
+    let real = place.is_absolute().then(|| place.canonicalize().ok());
+    let real = real
+        .flatten()
+        .and_then(|real| real.into_os_string().into_string().ok());
+    let plain = real.as_deref().unwrap_or(address).trim_end_matches('/');
+    plain.strip_suffix(".git").unwrap_or(plain).to_owned()
 }
 
 #[cfg(test)]

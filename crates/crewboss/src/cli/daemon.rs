@@ -105,12 +105,6 @@ pub(super) fn run(
         Arc::clone(&clock),
     )?);
     let bell = Arc::new(Bell::default());
-    let server = Server::start(
-        &context.places.daemon_socket(),
-        Arc::clone(&store),
-        Arc::clone(&bell),
-    )
-    .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
     let member = match &serving {
         Some(serving) => {
             let of = serving.membership.clone();
@@ -120,6 +114,12 @@ pub(super) fn run(
         }
         None => None,
     };
+    let server = Server::start(
+        &context.places.daemon_socket(),
+        Arc::clone(&store),
+        Arc::clone(&bell),
+    )
+    .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
     let told = Told::default();
     stop_on_signals(&bell, &told, &context.out, member.clone())?;
     let concurrent = max_concurrent.unwrap_or(settings.max_concurrent);

@@ -88,7 +88,7 @@ impl Context {
         };
         let remote = remote.as_deref().map(same_address);
         if let Some(project) = self.known_project()?
-            && (remote.is_none() || project.remote.as_deref() == remote)
+            && (remote.is_none() || project.remote == remote)
         {
             self.tell_project(&project, false);
             return Ok(project);
@@ -101,7 +101,7 @@ impl Context {
                 node,
                 root,
                 name,
-                remote: remote.map(str::to_owned),
+                remote,
             },
             None => Command::RegisterProject { root, name },
         };
