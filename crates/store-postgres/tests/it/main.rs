@@ -1,0 +1,7 @@
+//! The contract of the store port, kept by the store in PostgreSQL, and what only a server can show.
+
+mod contract;
+mod losses;
+mod processes;
+mod refusals;
+mod subject;
