@@ -138,9 +138,9 @@ fn refused(code: &SqlState, message: &str, place: &str, target: &Target) -> Erro
         c if *c == SqlState::TOO_MANY_CONNECTIONS => unavailable(format!(
             "{place} has no connection left: {message}; raise max_connections or use a pooler"
         )),
-        c if *c == SqlState::CANNOT_CONNECT_NOW => {
-            unavailable(format!("{place} is starting or stopping: {message}; try again"))
-        }
+        c if *c == SqlState::CANNOT_CONNECT_NOW => unavailable(format!(
+            "{place} is starting or stopping: {message}; try again"
+        )),
         c if *c == SqlState::DISK_FULL => unavailable(format!(
             "the disk of {place} is full: free some space and try again"
         )),

@@ -13,6 +13,7 @@ mod flush;
 mod ledger;
 mod link;
 mod log;
+mod nodes;
 mod pages;
 mod pool;
 mod reading;

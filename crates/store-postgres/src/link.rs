@@ -2,13 +2,7 @@
 //! line together.
 
 use std::{
-    cell::RefCell,
-    collections::HashMap,
-    fmt,
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
+    cell::RefCell, collections::HashMap, fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll,
     time::Duration,
 };
 
@@ -166,7 +160,11 @@ impl Link {
                         }
                     }
                 }
-                if waits { Poll::Pending } else { Poll::Ready(()) }
+                if waits {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
             })
             .await;
             asked.into_iter().map(Asked::into_answer).collect()

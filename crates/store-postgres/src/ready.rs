@@ -160,10 +160,7 @@ fn moment(now: &Now) -> (&str, i64, i64) {
 }
 
 /// The running managed tasks.
-pub(crate) fn running(
-    ask: &dyn Ask,
-    project: Option<ProjectId>,
-) -> Result<Vec<Occupant>, Error> {
+pub(crate) fn running(ask: &dyn Ask, project: Option<ProjectId>) -> Result<Vec<Occupant>, Error> {
     let project = project.map(project_number);
     let rows = ask.ask(
         "SELECT t.agent, t.owner FROM @projects p JOIN @tasks t ON t.project = p.id

@@ -111,7 +111,8 @@ pub(crate) trait Columns {
 
 impl Columns for Row {
     fn value<'r, T: FromSql<'r>>(&'r self, index: usize) -> Result<T, Error> {
-        self.try_get(index).map_err(|error| unreadable(index, &error))
+        self.try_get(index)
+            .map_err(|error| unreadable(index, &error))
     }
 }
 
@@ -126,8 +127,7 @@ fn no_id(index: usize) -> Error {
 
 /// The JSON of a value, as it stands in a column.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value)
-        .map_err(|error| Error::corrupt(format!("unwritable row: {error}")))
+    serde_json::to_string(value).map_err(|error| Error::corrupt(format!("unwritable row: {error}")))
 }
 
 /// The number of a session's id.

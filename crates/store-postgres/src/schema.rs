@@ -12,8 +12,10 @@ use crate::{
 };
 
 /// Every migration: its form, its name, and its statements, in which `@` stands for the schema.
-const MIGRATIONS: &[(i32, &str, &str)] =
-    &[(1, "store", include_str!("../migrations/V1__store.sql"))];
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (1, "store", include_str!("../migrations/V1__store.sql")),
+    (5, "nodes", include_str!("../migrations/V5__nodes.sql")),
+];
 
 /// The oldest server that has everything.
 const SERVER_MIN: i32 = 140_000;

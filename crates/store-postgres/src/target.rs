@@ -87,7 +87,13 @@ impl fmt::Display for Target {
             f.write_str(":***")?;
         }
         if self.host.starts_with('/') {
-            write!(f, "@:{}/{}?host={}", self.port, escaped(&self.database), self.host)?;
+            write!(
+                f,
+                "@:{}/{}?host={}",
+                self.port,
+                escaped(&self.database),
+                self.host
+            )?;
         } else {
             let host = if self.host.contains(':') {
                 format!("[{}]", self.host)
@@ -376,9 +382,10 @@ fn escaped(text: &str) -> String {
             out.push(char::from(byte));
         } else {
             out.push('%');
-            out.extend([byte >> 4, byte & 15].map(|digit| {
-                char::from(b"0123456789ABCDEF"[usize::from(digit)])
-            }));
+            out.extend(
+                [byte >> 4, byte & 15]
+                    .map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])),
+            );
         }
         out
     })
@@ -394,7 +401,9 @@ fn unescaped(text: &str, what: &str) -> Result<String, Error> {
             let value = digits
                 .and_then(|digits| std::str::from_utf8(digits).ok())
                 .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-                .ok_or_else(|| wrong(&format!("a % of its {what} is not followed by two digits")))?;
+                .ok_or_else(|| {
+                    wrong(&format!("a % of its {what} is not followed by two digits"))
+                })?;
             out.push(value);
             at += 3;
         } else {
@@ -430,7 +439,10 @@ mod tests {
         assert_eq!((&*target.host, &*target.database), ("/run/pg", "work"));
         assert_eq!(Target::parse(&target.secret_url()).unwrap(), target);
         let target = Target::parse("postgres://ada@[::1]:9/").unwrap();
-        assert_eq!((&*target.host, target.port, &*target.database), ("::1", 9, "ada"));
+        assert_eq!(
+            (&*target.host, target.port, &*target.database),
+            ("::1", 9, "ada")
+        );
     }
 
     #[test]
@@ -450,6 +462,9 @@ mod tests {
         }
         // What was not escaped belongs to the password, not to the host.
         let target = Target::parse("postgres://ada:hunter2@x/y@h/d").unwrap();
-        assert_eq!((&*target.host, target.password.as_deref()), ("h", Some("hunter2@x/y")));
+        assert_eq!(
+            (&*target.host, target.password.as_deref()),
+            ("h", Some("hunter2@x/y"))
+        );
     }
 }

@@ -116,10 +116,7 @@ pub(crate) fn of_key(ask: &dyn Ask, project: ProjectId, key: &Key) -> Result<Opt
     let key = key.as_str();
     let rows = ask.ask(
         BY_KEY,
-        &[
-            (&project_number(project), Type::INT8),
-            (&key, Type::TEXT),
-        ],
+        &[(&project_number(project), Type::INT8), (&key, Type::TEXT)],
     )?;
     first(&rows, from_row)
 }

@@ -208,7 +208,16 @@ impl Unit {
         if self.sent > point.changes {
             return false;
         }
-        let [projects, tasks, sessions, heads, owed, counters, answers, marks] = point.places;
+        let [
+            projects,
+            tasks,
+            sessions,
+            heads,
+            owed,
+            counters,
+            answers,
+            marks,
+        ] = point.places;
         self.ends = point.ends;
         self.projects.back_to(projects);
         self.tasks.back_to(tasks);
@@ -241,8 +250,7 @@ impl Unit {
         self.changes();
         self.ends.position = entry.position;
         self.ends.global = entry.global_hash;
-        self.heads
-            .set(entry.stream, (entry.seq, entry.stream_hash));
+        self.heads.set(entry.stream, (entry.seq, entry.stream_hash));
         self.events.push(entry);
     }
 }

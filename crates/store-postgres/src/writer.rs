@@ -260,13 +260,7 @@ impl Writer {
         }
     }
 
-    fn commit<T>(
-        &mut self,
-        link: Link,
-        batches: &[Batch],
-        generation: u64,
-        value: T,
-    ) -> Ending<T> {
+    fn commit<T>(&mut self, link: Link, batches: &[Batch], generation: u64, value: T) -> Ending<T> {
         let mut steps: Vec<Step<'_>> = batches.iter().map(Step::Do).collect();
         // Where a statement before it has failed, the server answers this by taking all of it back.
         steps.push(Step::Plain("COMMIT"));

@@ -191,6 +191,11 @@ impl<'l> Writing<'l> {
         Ok(found)
     }
 
+    /// Notes a project as the server has it now.
+    pub(crate) fn hold_project(&self, id: ProjectId, held: Held<Project>) {
+        self.unit.borrow_mut().projects.set(id, held);
+    }
+
     fn tally(&self, project: ProjectId) -> Result<Tally, Error> {
         if let Some(held) = self.unit.borrow().counters.get(&project) {
             return Ok(held.value.unwrap_or_default());
@@ -244,7 +249,7 @@ impl<'l> Writing<'l> {
     }
 
     /// Sends what is kept back, and a statement behind it that changes something.
-    fn write(&self, sql: &'static str, params: &[Param<'_>]) -> Result<(), Error> {
+    pub(crate) fn write(&self, sql: &'static str, params: &[Param<'_>]) -> Result<(), Error> {
         self.unit.borrow_mut().changes();
         self.ask(sql, params).map(drop)
     }

@@ -12,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use app::{
-    command::{Command, Output, Request},
-};
+use app::command::{Command, Output, Request};
 use domain::{id::TaskId, task::TaskStatus};
 use testkit::{
     contract::{

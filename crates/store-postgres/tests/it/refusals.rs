@@ -58,9 +58,8 @@ fn what_the_server_refuses_is_said() {
     server.psql(&format!("CREATE ROLE ada LOGIN PASSWORD '{SECRET}-right'"));
     server.psql("CREATE ROLE eve LOGIN");
     let socket = server.folder().display().to_string();
-    let with = |user: &str, database: &str| {
-        format!("postgres://{user}@:5432/{database}?host={socket}")
-    };
+    let with =
+        |user: &str, database: &str| format!("postgres://{user}@:5432/{database}?host={socket}");
     assert!(refusal(&with("eve", "nothing")).contains("CREATE DATABASE"));
     let said = refusal(&with("eve", "postgres"));
     assert!(said.contains("lacks a privilege"), "{said}");
@@ -90,7 +89,12 @@ fn what_the_server_refuses_is_said() {
     let target = Target::parse(&old).unwrap();
     let clock = Arc::new(ManualClock::default());
     let never = PostgresStore::open(target.clone(), Time::Given(clock), Upgrade::Never);
-    assert!(never.unwrap_err().to_string().contains("store schema upgrade"));
+    assert!(
+        never
+            .unwrap_err()
+            .to_string()
+            .contains("store schema upgrade")
+    );
     let status = PostgresStore::schema_status(&target).unwrap();
     assert_eq!((status.found, status.pending.is_empty()), (0, false));
     PostgresStore::upgrade(&target).unwrap();
