@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod export;
 pub mod faults;
+pub mod hex;
 pub mod history;
 pub mod nodes;
 pub mod overview;

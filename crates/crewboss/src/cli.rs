@@ -92,6 +92,14 @@ struct Global {
     /// Use no colours (as `NO_COLOR`)
     #[arg(long, global = true, help_heading = "Global options")]
     no_color: bool,
+    /// Take in variables of Crewboss that this file sets and nothing else has (`.env`, for `daemon` and `serve`)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    env_file: Option<PathBuf>,
     /// Set a configuration key for this command, as KEY=VALUE; may be repeated
     #[arg(
         long = "config",
@@ -183,6 +191,11 @@ enum Verb {
 }
 
 impl Verb {
+    /// Whether it stays, and is started where a file of variables may lie.
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Daemon(_) | Self::Serve(_))
+    }
+
     /// Whether it may have written to the log by itself. A daemon looks after it all the time, and
     /// a runner is followed by some command.
     fn may_log(&self) -> bool {
@@ -294,6 +307,14 @@ fn carry_out(cli: Cli, mut env: Environment, out: Output) -> Outcome {
         Verb::Man(args) => return args.run(&out),
         Verb::SelfTest(args) => return args.run(env, &out),
         _ => {}
+    }
+    let beside = env.directory().join(".env");
+    match &global.env_file {
+        Some(file) => crate::stores::read_env_file(&mut env, file)?,
+        None if verb.is_server() && beside.is_file() => {
+            crate::stores::read_env_file(&mut env, &beside)?;
+        }
+        None => {}
     }
     let context = Context::new(env, out, global.project.as_deref(), global.settings)?;
     let hears_by_itself = matches!(

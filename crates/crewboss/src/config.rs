@@ -134,8 +134,14 @@ impl Config {
         let raw = Raw::of_text(text);
         let problem = |problem| Fail::usage(format!("{name}: {problem}"));
         self.settings.assign(key, &raw).map_err(problem)?;
-        self.origins
-            .insert(key.to_owned(), Origin::Environment(name));
+        let origin = match env.file_of(&name) {
+            Some((path, line)) => Origin::File {
+                path: path.clone(),
+                line: *line,
+            },
+            None => Origin::Environment(name),
+        };
+        self.origins.insert(key.to_owned(), origin);
         Ok(())
     }
 
@@ -144,11 +150,30 @@ impl Config {
             return Err(Fail::usage(format!("--config {flag}: expected KEY=VALUE")));
         };
         let key = find_key(name.trim())?;
+        if key.name == STORE_URL {
+            return Err(Fail::usage(format!(
+                "{STORE_URL} holds a password and every process can read a command line: set it in \
+                 a file, or by CREWBOSS_STORE"
+            )));
+        }
         self.settings
             .assign(key.name, &Raw::of_text(text.trim()))
             .map_err(|problem| Fail::usage(format!("--config {}: {problem}", key.name)))?;
         self.origins.insert(key.name.to_owned(), Origin::Flag);
         Ok(())
+    }
+}
+
+/// The key that says where the store is.
+pub(crate) const STORE_URL: &str = "store.url";
+
+/// A value as it may be shown: an address without its password.
+pub(crate) fn shown(key: &Key, value: Option<Raw>) -> Option<Raw> {
+    match value {
+        Some(Raw::Text(text)) if key.name == STORE_URL => {
+            Some(Raw::Text(crate::stores::masked(&text)))
+        }
+        value => value,
     }
 }
 

@@ -138,7 +138,7 @@ impl Starter {
             program: context.program()?,
             processes: context.processes()?,
             folders: context.folders(),
-            environment: context.child_environment(),
+            environment: context.runner_environment()?,
             flags: context.flags().to_vec(),
         })
     }

@@ -14,6 +14,7 @@ mod history;
 mod interrupt;
 mod launch;
 mod layout;
+mod listing;
 mod node;
 mod output;
 mod papers;
@@ -23,6 +24,7 @@ mod rebuild;
 mod render;
 mod retention;
 mod stop;
+mod stores;
 #[cfg(debug_assertions)]
 mod test_switches;
 mod wiring;

@@ -19,7 +19,7 @@ use crate::{
     pool::Pool,
     reading::Reading,
     row::Columns as _,
-    schema::{self, SchemaStatus},
+    schema::{self, Look, SchemaStatus},
     target::Target,
     writer::{GroupWriter, Writer},
 };
@@ -56,6 +56,30 @@ impl PostgresStore {
         let target = Arc::new(target);
         let link = Link::open(&target)?;
         let look = schema::look(&link, &target)?;
+        Self::with(target, link, time, look, upgrade)
+    }
+
+    /// The same where there is one; makes none.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn find(target: Target, time: Time, upgrade: Upgrade) -> Result<Option<Self>, Error> {
+        let target = Arc::new(target);
+        let link = Link::open(&target)?;
+        let look = schema::look(&link, &target)?;
+        if look.store.is_none() {
+            return Ok(None);
+        }
+        Self::with(target, link, time, look, upgrade).map(Some)
+    }
+
+    fn with(
+        target: Arc<Target>,
+        link: Link,
+        time: Time,
+        look: Look,
+        upgrade: Upgrade,
+    ) -> Result<Self, Error> {
         let form = look.store.as_ref().map_or(0, |(form, _)| *form);
         schema::require_not_newer(form)?;
         let id = match look.store {

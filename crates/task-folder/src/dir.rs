@@ -12,7 +12,8 @@ use std::{
 
 use app::{
     faults::{self, Act, Deed, Thing},
-    ports::{checkpoints::hex, folders::FolderError},
+    hex::hex,
+    ports::folders::FolderError,
 };
 use rustix::{
     fs::{

@@ -49,7 +49,12 @@ pub struct Server {
 /// The folder with the server's programs.
 fn programs() -> Option<PathBuf> {
     let mut known: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-        .map(|found| found.flatten().map(|entry| entry.path().join("bin")).collect())
+        .map(|found| {
+            found
+                .flatten()
+                .map(|entry| entry.path().join("bin"))
+                .collect()
+        })
         .unwrap_or_default();
     known.sort();
     known.reverse();
@@ -151,9 +156,8 @@ impl Server {
             "log_min_messages=warning".to_owned(),
         ];
         if durability == Durability::None {
-            settings.extend(
-                ["fsync=off", "full_page_writes=off", "autovacuum=off"].map(str::to_owned),
-            );
+            settings
+                .extend(["fsync=off", "full_page_writes=off", "autovacuum=off"].map(str::to_owned));
         }
         let mut server = Self {
             folder,
@@ -207,7 +211,9 @@ impl Server {
         let data = self.folder.join("data");
         let (key, certificate) = (data.join("server.key"), data.join("server.crt"));
         let output = Command::new(openssl)
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
             .args(["-subj", &format!("/CN={name}")])
             .args(["-addext", &format!("subjectAltName=DNS:{name}")])
             .args(["-addext", "basicConstraints=critical,CA:FALSE"])
@@ -260,7 +266,18 @@ impl Server {
             .command("psql")
             .args(["-p", &self.port.to_string(), "-h"])
             .arg(&self.folder)
-            .args(["-U", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .args([
+                "-U",
+                "postgres",
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-c",
+                sql,
+            ])
             .output()
             .expect("psql");
         let said = String::from_utf8_lossy(&output.stderr);

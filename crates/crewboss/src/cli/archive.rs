@@ -130,13 +130,10 @@ fn eligible(context: &Context, settings: &Settings, now: Timestamp) -> Result<Ve
 
 fn stats(context: &Context) -> Outcome {
     let (out, settings) = (&context.out, &context.config()?.settings.archive);
-    let total = context.all_tasks(&[], true)?.len();
+    let total = context.archived_tasks()?.len();
     out.line("Archive Statistics:")?;
     out.line(format_args!("  Total archived tasks: {total}"))?;
-    out.line(format_args!(
-        "  Location: {}",
-        context.places.store_file().display()
-    ))?;
+    out.line(format_args!("  Location: {}", context.places.store_name()))?;
     let word = if settings.enabled {
         "ENABLED"
     } else {
@@ -162,7 +159,7 @@ fn stats(context: &Context) -> Outcome {
 }
 
 fn list(context: &Context) -> Outcome {
-    let tasks = context.all_tasks(&[], true)?;
+    let tasks = context.archived_tasks()?;
     let documents: Vec<_> = tasks.iter().map(document::task).collect();
     context
         .out

@@ -1,7 +1,10 @@
 //! `clean`: delete tasks that have ended, so that they can be brought back.
 
 use api_types::CleanDocument;
-use app::command::{Command, Output};
+use app::{
+    command::{Command, Output},
+    query::TaskFilter,
+};
 use domain::{
     id::TaskId,
     task::{Task, TaskStatus},
@@ -65,7 +68,11 @@ impl Args {
             _ => return Ok((word, self.named(context)?)),
         };
         context.reconcile()?;
-        Ok((word, context.all_tasks(statuses, false)?))
+        let filter = TaskFilter {
+            statuses: statuses.to_vec(),
+            ..TaskFilter::default()
+        };
+        Ok((word, context.tasks(filter)?))
     }
 
     /// Tasks by name; those that have not ended are not touched.

@@ -60,6 +60,9 @@ use crate::{
 /// How often old tasks and leftovers are looked for.
 const HOUSEKEEPING_EVERY_MILLIS: u64 = 3_600_000;
 
+/// How often commits of others are looked for, where they are not told of.
+const LOOK_FOR_OTHERS: Duration = Duration::from_millis(250);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Tasks of a project that run at once; by default `daemon.max_concurrent` of its configuration
@@ -99,11 +102,13 @@ pub(super) fn run(
     let settings = &context.config()?.settings.daemon;
     let interval = interval.unwrap_or(settings.interval_seconds);
     let lock = DaemonLock::take(&context.places.daemon_lock()).map_err(|error| refused(&error))?;
+    let store: Arc<dyn Store> = if context.places.server.is_some() {
+        context.direct()?.store()
+    } else {
+        let file = context.places.store_file();
+        Arc::new(SqliteStore::own(&file, context.clock()?)?)
+    };
     let clock = context.clock()?;
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::own(
-        &context.places.store_file(),
-        Arc::clone(&clock),
-    )?);
     let bell = Arc::new(Bell::default());
     let member = match &serving {
         Some(serving) => {
@@ -122,6 +127,10 @@ pub(super) fn run(
     .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
     let told = Told::default();
     stop_on_signals(&bell, &told, &context.out, member.clone())?;
+    // A member hears of others by itself.
+    if context.places.server.is_some() && member.is_none() {
+        hear_of_others(&store, &bell)?;
+    }
     let concurrent = max_concurrent.unwrap_or(settings.max_concurrent);
     banner(context, serving.as_ref(), concurrent, interval)?;
     let signer = match context.places.layout {
@@ -129,6 +138,7 @@ pub(super) fn run(
         None => Some(Arc::new(Signer::new(
             context.config()?,
             &context.places,
+            context.log_place()?,
             Arc::clone(&clock),
         )?)),
     };
@@ -230,7 +240,7 @@ impl Making {
                 program: context.program()?,
                 processes: Arc::clone(&processes),
                 folders: context.folders(),
-                environment: context.child_environment(),
+                environment: context.runner_environment()?,
                 flags,
             },
             store: Arc::clone(&store),
@@ -353,6 +363,29 @@ fn stop_on_signals(
         .spawn(listen)
         .map(drop)
         .map_err(|error| cannot(&error))
+}
+
+/// Rings whenever anybody has committed: others may use the store from machines of their own.
+fn hear_of_others(store: &Arc<dyn Store>, bell: &Arc<Bell>) -> Result<(), Fail> {
+    let (store, bell) = (Arc::clone(store), Arc::clone(bell));
+    let listen = move || {
+        let mut last = store.generation().ok();
+        while !bell.is_closed() {
+            thread::sleep(LOOK_FOR_OTHERS);
+            match store.generation() {
+                Ok(now) if last != Some(now) => {
+                    last = Some(now);
+                    bell.ring();
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("others".to_owned())
+        .spawn(listen)
+        .map(drop)
+        .map_err(|error| Fail::io("the daemon cannot listen to the store", &error))
 }
 
 #[expect(

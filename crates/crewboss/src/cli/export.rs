@@ -10,18 +10,17 @@ use api_types::ExportDocument;
 use app::{
     error::Error,
     export::{self, Member},
-    query::{Deleted, Query, View},
+    query::{Query, View},
 };
 use archive::{ArchiveError, Digest, Manifest, Scope, Spool};
 use domain::project::Project;
-use store_sqlite::SqliteStore;
 
 use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
-    papers,
+    listing, papers,
     render::count,
-    retention, wiring,
+    wiring,
 };
 
 #[derive(Debug, clap::Args)]
@@ -104,7 +103,7 @@ fn take_in(context: &Context, projects: &[Project]) -> Result<(), Fail> {
             continue;
         }
         let store = context.store()?;
-        let tasks = retention::every_task(&*store, project.id, &[], true, Deleted::With)?;
+        let tasks = listing::every_task(&*store, project.id)?;
         papers::take_in(context, &*layers, root, &tasks)?;
     }
     Ok(())
@@ -123,7 +122,7 @@ fn spool(context: &Context, projects: &[Project], file: Option<&Path>) -> Result
             Error::unavailable(message)
         })
     };
-    let store = SqliteStore::open(&context.places.store_file(), context.clock()?)?;
+    let store = context.direct()?;
     let shown = store.look(|reader| export::export(reader, &ids, &mut sink));
     match (failed, shown) {
         (Some(error), _) => Err(error.into()),

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
     render::{count, symbols::Symbol},
+    stores,
 };
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +55,11 @@ impl Args {
 }
 
 fn backup(context: &Context, file: Option<PathBuf>) -> Outcome {
+    stores::refuse_server(
+        &context.places,
+        "`store backup`",
+        "`pg_dump` copies a database, and `crewboss export` everything in an archive",
+    )?;
     require_store(context)?;
     let file = match file {
         Some(file) => file,
@@ -90,6 +96,11 @@ fn examine(context: &Context, file: Option<PathBuf>) -> Outcome {
         }
         Some(file) => file,
         None => {
+            stores::refuse_server(
+                &context.places,
+                "`store check`",
+                "the server checks its own files; `crewboss audit verify` checks the log",
+            )?;
             require_store(context)?;
             context.places.store_file()
         }
@@ -120,10 +131,9 @@ pub(super) fn require_store(context: &Context) -> Result<(), Fail> {
     if context.has_store()? {
         return Ok(());
     }
-    let file = context.places.store_file();
     Err(Fail::new(
         Exit::NotFound,
-        format!("there is no store yet at {}", file.display()),
+        format!("there is no store yet at {}", context.places.store_name()),
     )
     .hint("it is made with the first task"))
 }

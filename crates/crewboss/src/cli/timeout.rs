@@ -153,7 +153,7 @@ fn list(context: &Context) -> Outcome {
 }
 
 fn limited(context: &Context) -> Result<Vec<TaskView>, Fail> {
-    let all = context.all_tasks(&[], false)?;
+    let all = context.listed_tasks()?;
     all.into_iter()
         .filter(|task| task.limits.timeout_seconds.is_some())
         .map(|task| context.details(task.id).map(|details| details.view))

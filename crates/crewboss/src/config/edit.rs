@@ -124,6 +124,7 @@ fn example(name: &str) -> &'static str {
         "workspace.target" => "\"main\"",
         "checkpoint.every_minutes" => "30",
         "checkpoint.every_turns" => "10",
+        "store.url" => "\"postgres://crewboss@db.example/crewboss\"",
         "audit.heads" => "\"/mnt/elsewhere/crewboss-heads.jsonl\"",
         _ => "\"\"",
     }

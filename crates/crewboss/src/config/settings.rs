@@ -40,6 +40,16 @@ fn absolute(raw: &Raw) -> Result<(), String> {
     }
 }
 
+fn pooler(raw: &Raw) -> Result<(), String> {
+    match raw {
+        Raw::Text(word) if !["none", "transaction"].contains(&word.as_str()) => Err(format!(
+            "\"{}\" is no pooler: expected none or transaction",
+            word.escape_debug()
+        )),
+        Raw::Int(_) | Raw::Bool(_) | Raw::Text(_) | Raw::Other(_) => Ok(()),
+    }
+}
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $section:ident: $Section:ident {
         $($key:ident: $type:ty = $default:expr, $check:ident, $meaning:literal;)*
@@ -163,6 +173,12 @@ settings! {
         heads: Option<String> = None, absolute, "A file in another place, best on another machine's disk, that gets every signed head too; for your own configuration only.";
         head_events: u64 = 100, positive, "Events after which the log's head is signed: so many could be cut off its end unseen; each head costs one fsync.";
         head_minutes: u64 = 15, positive, "Minutes after which it is signed if anything was logged since.";
+    }
+    /// Where everything is kept.
+    store: Store {
+        url: Option<String> = None, any, "A PostgreSQL database, `postgres://USER:PASSWORD@HOST/NAME`, or `file:PATH` of a file that holds such an address; by default a file of SQLite. `CREWBOSS_STORE` comes before it.";
+        pooler: String = "none".to_owned(), pooler, "`transaction` where a pooler that shares connections stands before the server, else `none`.";
+        migrate: bool = true, any, "Whether a store in PostgreSQL is brought up to the form of a newer program by itself.";
     }
     /// The scheduler that stays.
     daemon: Daemon {

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell;
+use crate::{packages::is_root, shell};
 
 /// In a temporary folder, on a socket there.
 #[derive(Debug)]
@@ -147,10 +147,6 @@ impl Drop for Server {
         drop(self.stop("INT"));
         drop(fs::remove_dir_all(&self.folder));
     }
-}
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
 }
 
 fn programs() -> Option<PathBuf> {

@@ -6,18 +6,18 @@ use api_types::AuditLogFault;
 use app::{
     event::{Stream, StreamKind},
     ports::store::Mark,
-    query::{Deleted, Query, View},
+    query::{Query, View},
     repair::{LogVerdict, RepairError, verify_log},
 };
 use domain::{id::TaskId, project::Project, task::Task};
-use store_sqlite::SqliteStore;
 
 use crate::{
     context::{Context, unexpected},
     fail::Fail,
+    listing,
     places::PROJECT_FOLDER,
     render::count,
-    retention, wiring,
+    wiring,
 };
 
 /// What was found in the folders of tasks.
@@ -45,7 +45,7 @@ impl Logs {
                 continue;
             }
             let store = context.store()?;
-            for task in retention::every_task(&*store, project.id, &[], true, Deleted::With)? {
+            for task in listing::every_task(&*store, project.id)? {
                 logs.task(context, &project, &task)?;
             }
         }
@@ -109,7 +109,7 @@ impl Logs {
             self.notes
                 .push("`crewboss repair` makes logs of tasks again from the store".to_owned());
         }
-        let store = SqliteStore::open(&context.places.store_file(), context.clock()?)?;
+        let store = context.direct()?;
         let marks = |mark| store.look(|reader| reader.mark(mark));
         let (from, to) = (marks(Mark::UnverifiedFrom)?, marks(Mark::UnverifiedTo)?);
         if from > 0 {

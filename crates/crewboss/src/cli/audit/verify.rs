@@ -7,13 +7,13 @@ use std::{
 
 use api_types::{AuditBadHead, AuditFault, AuditVerifyDocument, ProblemCode};
 use app::{
-    audit::{self, Beginning, Head, Report, Tampering, hex},
+    audit::{self, Beginning, Head, Report, Tampering},
     error::Error,
     event::Stream,
+    hex::hex,
     ports::clock::Clock,
 };
 use audit_heads::{Gathered, gather};
-use store_sqlite::SqliteLog;
 
 use super::{export::ExportFile, logs::Logs, stream_of};
 use crate::{
@@ -96,7 +96,7 @@ impl Args {
                 logs: Logs::default(),
             });
         }
-        let log = SqliteLog::open(&context.places.store_file())?;
+        let log = context.log_place()?.open()?;
         let Some(name) = &self.stream else {
             // A last row that is broken is found by the walk.
             let end = log.end().ok().flatten().map(|end| end.position);
