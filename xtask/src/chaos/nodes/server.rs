@@ -146,6 +146,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop("INT"));
         drop(fs::remove_dir_all(&self.folder));
+        drop(fs::remove_file(self.folder.with_extension("log")));
     }
 }
 
@@ -161,8 +162,8 @@ fn programs() -> Option<PathBuf> {
     known.sort();
     let on_path = shell::which("initdb").and_then(|file| file.parent().map(Path::to_owned));
     known.extend(on_path);
-    known
-        .into_iter()
-        .rev()
-        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+    known.into_iter().rev().find(|folder| {
+        let has = |name: &str| folder.join(name).is_file();
+        has("initdb") && has("postgres") && has("psql")
+    })
 }
