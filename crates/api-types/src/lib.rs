@@ -16,10 +16,12 @@ mod dependencies;
 mod envelope;
 mod health;
 mod history;
+mod lock;
 mod nodes;
 mod problem;
 mod project;
 mod queue;
+mod quota;
 mod recovery;
 mod session;
 mod task;
@@ -55,14 +57,19 @@ pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,
     HistoryEntry, HistoryVerifyDocument, NoteDocument,
 };
+pub use lock::{
+    LockBlocker, LockDocument, LockListDocument, LockReleasedDocument, LockRow, LockStatsDocument,
+    LockTakenDocument, LockWaitDocument,
+};
 pub use nodes::{CheckoutRef, NodeDocument, NodeListDocument};
-pub use problem::{ErrorDocument, ProblemCode};
+pub use problem::{ErrorDocument, FieldDifference, ProblemCode, VersionConflictDetails};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{
     CancelDocument, CleanDocument, Counts, DeletionDocument, ExecutionsDocument, PurgeDocument,
     PurgedTask, RefusedTask, RunDocument, StartedTask, StatusDocument, TaskListDocument,
     TaskStatsDocument, TimeoutsDocument, WaitDocument,
 };
+pub use quota::{QuotaDocument, QuotaInTheWay, QuotaListDocument};
 pub use recovery::{
     ExportDocument, ImportArchiveDocument, LeftStream, RebuiltDocument, RepairDocument, RepairRow,
     StoreRestoreDocument,

@@ -1,7 +1,9 @@
 //! What a use case answers when it does not do what was asked.
 
-use domain::rejection::Rejected;
+use domain::{lock::LockRefused, quota::QuotaUse, rejection::Rejected};
 use serde::{Deserialize, Serialize};
+
+use crate::expected::VersionConflict;
 
 /// Every failure that a caller can act on. It travels over the local socket as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -40,11 +42,23 @@ pub enum Error {
         /// What was changed.
         what: String,
     },
+    /// It is not as the caller has seen it; nothing was done.
+    #[error("{_0}")]
+    Version(Box<VersionConflict>),
+    /// A quota is used up.
+    #[error("the quota is used up: {_0}")]
+    Quota(QuotaUse),
     /// The caller speaks under a fence that is void.
     #[error("{session} no longer holds its task: it must stop and change nothing more")]
     FenceLost {
         /// The session that spoke.
         session: String,
+    },
+    /// A lock is not given, kept or released.
+    #[error(transparent)]
+    Lock {
+        /// Why not.
+        refused: LockRefused,
     },
     /// A limit that the configuration sets.
     #[error("{message}")]
@@ -103,6 +117,12 @@ impl Error {
         Self::Unavailable {
             message: message.into(),
         }
+    }
+}
+
+impl From<LockRefused> for Error {
+    fn from(refused: LockRefused) -> Self {
+        Self::Lock { refused }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod folders;
 pub mod gates;
 pub mod journal;
 pub mod layers;
+pub mod locks;
 pub mod nodes;
 pub mod processes;
 pub mod runners;

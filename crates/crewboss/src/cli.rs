@@ -13,17 +13,20 @@ mod decision;
 mod deps;
 mod diff;
 mod doctor;
+pub(crate) mod expected;
 mod export;
 mod history;
 mod import;
 mod index;
 mod init;
+mod lock;
 mod logs;
 mod man;
 mod merge;
 mod node;
 mod note;
 mod other_names;
+mod quota;
 mod repair;
 mod retry;
 mod run;
@@ -158,8 +161,12 @@ enum Verb {
     Import(import::Args),
     /// Look at what depends on what
     Deps(deps::Args),
+    /// Take turns at what only one may work on
+    Lock(lock::Args),
     /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
+    /// Limit what projects and owners may have at once, or in a month
+    Quota(quota::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
     /// The same as one node among others that share the store
@@ -214,7 +221,9 @@ impl Verb {
                 | Self::Import(_)
                 | Self::Export(_)
                 | Self::Repair(_)
+                | Self::Lock(_)
                 | Self::Task(_)
+                | Self::Quota(_)
                 | Self::Other(_)
         )
     }
@@ -363,7 +372,9 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Export(args) => args.run(context),
         Verb::Import(args) => args.run(context),
         Verb::Deps(args) => args.run(context),
+        Verb::Lock(args) => args.run(context),
         Verb::Task(args) => args.run(context),
+        Verb::Quota(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),
         Verb::Serve(args) => args.run(context),
         Verb::Node(args) => args.run(context),

@@ -242,8 +242,9 @@ fn new_key() -> Result<String, Error> {
 /// Whether doing it twice, or once more but later, may differ from doing it once. A session's words
 /// carry a fence, and a renewed lease only grows longer.
 fn needs_key(command: &Command) -> bool {
-    !matches!(
-        command,
-        Command::Session { .. } | Command::RenewLease { .. }
-    )
+    match command {
+        Command::Session { .. } | Command::RenewLease { .. } => false,
+        Command::Lock { command, .. } => command.differs_when_repeated(),
+        _ => true,
+    }
 }

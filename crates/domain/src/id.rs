@@ -136,6 +136,8 @@ ids! {
     SessionId = "ses";
     /// What a task had reached at one time.
     CheckpointId = "ckp";
+    /// One request for a lock, from the queue to its release.
+    LockId = "lck";
     /// One home of Crewboss among those that share a store.
     NodeId = "node";
 }

@@ -11,6 +11,7 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
+    bells::HostBells,
     clock::SystemClock,
     host::{CgroupRoot, HostOptions, HostProcesses, Unsupported},
     shim::{EXIT_NOT_STARTED, Prepared, exec_shim},

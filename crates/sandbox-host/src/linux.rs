@@ -1,5 +1,6 @@
 //! Linux: `/proc`, pidfds, control groups.
 
+pub(crate) mod bells;
 pub(crate) mod census;
 pub(crate) mod cgroup;
 pub(crate) mod children;

@@ -3,6 +3,7 @@
 //! What the other stores keep up to date beside their rows (who is blocked, what is ready) is
 //! derived here each time, so that comparing the two proves the bookkeeping.
 
+mod locks;
 mod nodes;
 mod reading;
 mod state;
@@ -23,6 +24,7 @@ use app::{
     query::{self, Query, View},
 };
 
+pub use crate::locks::MemoryLocks;
 use crate::{state::State, writing::Transaction};
 
 /// A store in memory.
@@ -82,7 +84,9 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.looked_at = self.clock.now().wall;
+        state
     }
 }
 

@@ -10,12 +10,14 @@ use app::{
 };
 use domain::{
     agent::AgentName,
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, LockState, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::Quota,
     session::Session,
-    task::{Priority, Task, TaskKind},
-    time::Now,
+    task::{Priority, Task, TaskKind, TaskStatus},
+    time::{Now, Timestamp},
 };
 
 use crate::state::{State, least_session, least_task};
@@ -31,6 +33,38 @@ impl State {
     }
 }
 
+impl State {
+    fn locks_of(&self, project: ProjectId) -> impl Iterator<Item = &Lock> {
+        let own = self.locks.values().filter(move |(of, _)| *of == project);
+        own.map(|(_, lock)| lock)
+    }
+
+    fn at_path(&self, project: ProjectId, resource: &Resource) -> Vec<LockId> {
+        let first = LockId::from_number(1).expect("1 is an id");
+        let exactly = |path: &str, tree_only: bool| {
+            let path = path.to_owned();
+            let from = (project, path.clone(), first);
+            let there = self.lock_paths.range(from..);
+            let there =
+                there.take_while(move |((of, other, _), _)| *of == project && *other == path);
+            let there = there.filter(move |(_, is_tree)| **is_tree || !tree_only);
+            there.map(|((_, _, id), _)| *id).collect::<Vec<_>>()
+        };
+        let mut found = exactly(resource.path(), false);
+        for above in resource.above() {
+            found.extend(exactly(above, true));
+        }
+        if resource.is_tree() {
+            let (from, to) = resource.beneath();
+            let beneath = self
+                .lock_paths
+                .range((project, from, first)..(project, to, first));
+            found.extend(beneath.map(|((_, _, id), _)| *id));
+        }
+        found
+    }
+}
+
 fn waited(task: &Task, now: &Now) -> u64 {
     let created = task.created_at;
     let since = task
@@ -39,6 +73,19 @@ fn waited(task: &Task, now: &Now) -> u64 {
         .map_or(created, |due| due.wall.max(created));
     let millis = now.wall.as_millis().saturating_sub(since.as_millis());
     u64::try_from(millis).unwrap_or(0)
+}
+
+fn is_of(own: ProjectId, who: &str, project: Option<ProjectId>, owner: Option<&str>) -> bool {
+    project.is_none_or(|project| project == own) && owner.is_none_or(|owner| owner == who)
+}
+
+fn number_of<'a>(
+    tasks: impl Iterator<Item = &'a Task>,
+    project: Option<ProjectId>,
+    owner: Option<&str>,
+) -> u64 {
+    let of = tasks.filter(|task| is_of(task.project, &task.spec.owner, project, owner));
+    u64::try_from(of.count()).unwrap_or(u64::MAX)
 }
 
 impl Reader for State {
@@ -239,7 +286,92 @@ impl Reader for State {
         Ok(effects.take(limit).collect())
     }
 
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        let found = self.locks.get(&id).filter(|(of, _)| *of == project);
+        Ok(found.map(|(_, lock)| lock.clone()))
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        let has = |lock: &&Lock| match &lock.state {
+            LockState::Held { token: own, .. } => *own == token,
+            LockState::Gone { token: own, .. } => *own == Some(token),
+            LockState::Waiting { .. } => false,
+        };
+        Ok(self.locks_of(project).find(has).cloned())
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        let mut found = BTreeMap::new();
+        for resource in resources {
+            for id in self.at_path(project, resource) {
+                found.extend(self.locks.get(&id).map(|(_, lock)| (id, lock.clone())));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        let of = |lock: &&Lock| {
+            lock.holder.to_string() == holder && !matches!(lock.state, LockState::Gone { .. })
+        };
+        Ok(self.locks_of(project).filter(of).cloned().collect())
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        let is_meant = |lock: &&Lock| match &lock.state {
+            LockState::Waiting { .. } => true,
+            LockState::Held { .. } => !waiting_only,
+            LockState::Gone { .. } => false,
+        };
+        Ok(self.locks_of(project).filter(is_meant).cloned().collect())
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        Ok(self.lock_totals.get(&project).copied().unwrap_or_default())
+    }
+
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         Ok(self.marks.get(&mark).copied().unwrap_or(0))
+    }
+
+    fn looked_at(&self) -> Timestamp {
+        self.looked_at
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        Ok(self.quotas.values().cloned().collect())
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        let live = self.live.keys().filter_map(|id| self.sessions.get(id));
+        let owners = live.filter_map(|session| self.tasks.get(&session.task));
+        Ok(number_of(owners, project, owner))
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        let listed = self.tasks.values().filter(|task| {
+            let counted = app::ports::store::counted_as(task);
+            counted == Some(TaskStatus::Pending)
+        });
+        Ok(number_of(listed, project, owner))
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        let counted = self
+            .tokens
+            .iter()
+            .filter(|((of, own, who), _)| *of == month && is_of(*own, who, project, owner));
+        Ok(counted
+            .map(|(_, tokens)| *tokens)
+            .fold(0, u64::saturating_add))
     }
 }

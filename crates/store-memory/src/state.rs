@@ -8,9 +8,11 @@ use app::{
     ports::store::{IdKind, Mark},
 };
 use domain::{
-    id::{Key, NodeId, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, NodeId, ProjectId, SessionId, TaskId},
+    lock::{Lock, Totals},
     node::{Checkout, Leader, Node},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
     time::Timestamp,
@@ -40,8 +42,16 @@ pub(crate) struct State {
     pub(crate) checkouts: BTreeMap<(ProjectId, NodeId), Checkout>,
     pub(crate) numbers: BTreeMap<IdKind, u64>,
     pub(crate) marks: BTreeMap<Mark, u64>,
+    pub(crate) locks: BTreeMap<LockId, (ProjectId, Lock)>,
+    /// By path, whether it stands for all beneath it too.
+    pub(crate) lock_paths: BTreeMap<(ProjectId, String, LockId), bool>,
+    pub(crate) lock_totals: BTreeMap<ProjectId, Totals>,
     pub(crate) answers: BTreeMap<String, (Timestamp, Reply)>,
+    pub(crate) quotas: BTreeMap<QuotaKey, Quota>,
+    pub(crate) tokens: BTreeMap<(u32, ProjectId, String), u64>,
     pub(crate) generation: u64,
+    /// When it was last looked at.
+    pub(crate) looked_at: Timestamp,
 }
 
 impl State {

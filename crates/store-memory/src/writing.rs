@@ -11,12 +11,14 @@ use app::{
     restore::Told,
 };
 use domain::{
-    id::{self, Key, ProjectId, SessionId, TaskId},
+    id::{self, Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, LockState, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
-    time::Now,
+    time::{Now, Timestamp},
 };
 
 use crate::state::State;
@@ -135,6 +137,16 @@ impl<'s> Transaction<'s> {
         }
         self.count(task.project, before.and_then(counted_as), false);
         self.count(task.project, counted_as(task), true);
+    }
+
+    fn take_lock_paths(&mut self, id: LockId) {
+        let Some((project, lock)) = self.state.locks.get(&id).cloned() else {
+            return;
+        };
+        for resource in &lock.resources {
+            let place = (project, resource.path().to_owned(), id);
+            self.take(|state| &mut state.lock_paths, &place);
+        }
     }
 
     fn count(&mut self, project: ProjectId, status: Option<TaskStatus>, up: bool) {
@@ -266,6 +278,46 @@ impl Tx for Transaction<'_> {
         Ok(())
     }
 
+    fn put_lock(&mut self, project: ProjectId, lock: &Lock) -> Result<(), Error> {
+        self.take_lock_paths(lock.id);
+        if !matches!(lock.state, LockState::Gone { .. }) {
+            for resource in &lock.resources {
+                let place = (project, resource.path().to_owned(), lock.id);
+                self.put(|state| &mut state.lock_paths, place, resource.is_tree());
+            }
+        }
+        self.put(|state| &mut state.locks, lock.id, (project, lock.clone()));
+        Ok(())
+    }
+
+    fn remove_lock(&mut self, id: LockId) -> Result<(), Error> {
+        self.take_lock_paths(id);
+        self.take(|state| &mut state.locks, &id);
+        Ok(())
+    }
+
+    fn forget_locks(&mut self, project: ProjectId, now: &Now) -> Result<(), Error> {
+        let gone: Vec<LockId> = self
+            .state
+            .locks
+            .values()
+            .filter(|(of, lock)| {
+                let is_gone = matches!(lock.state, LockState::Gone { .. });
+                *of == project && is_gone && lock.is_over(&now.moment)
+            })
+            .map(|(_, lock)| lock.id)
+            .collect();
+        for id in gone {
+            self.take(|state| &mut state.locks, &id);
+        }
+        Ok(())
+    }
+
+    fn set_lock_totals(&mut self, project: ProjectId, totals: &Totals) -> Result<(), Error> {
+        self.put(|state| &mut state.lock_totals, project, *totals);
+        Ok(())
+    }
+
     fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
         self.put(|state| &mut state.marks, mark, value);
         Ok(())
@@ -275,6 +327,33 @@ impl Tx for Transaction<'_> {
         let owed = self.state.effects.get(&effect.task).copied().unwrap_or(0);
         let version = owed.max(effect.version);
         self.put(|state| &mut state.effects, effect.task, version);
+        Ok(())
+    }
+
+    fn put_quota(&mut self, quota: &Quota) -> Result<(), Error> {
+        self.put(|state| &mut state.quotas, quota.key.clone(), quota.clone());
+        Ok(())
+    }
+
+    fn remove_quota(&mut self, key: &QuotaKey) -> Result<(), Error> {
+        self.take(|state| &mut state.quotas, key);
+        Ok(())
+    }
+
+    fn add_tokens(
+        &mut self,
+        month: u32,
+        project: ProjectId,
+        owner: &str,
+        tokens: u64,
+    ) -> Result<(), Error> {
+        let key = (month, project, owner.to_owned());
+        let counted = self.state.tokens.get(&key).copied().unwrap_or(0);
+        self.put(
+            |state| &mut state.tokens,
+            key,
+            counted.saturating_add(tokens),
+        );
         Ok(())
     }
 
@@ -375,7 +454,60 @@ impl Reader for Transaction<'_> {
         self.state.effects(after, limit)
     }
 
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        self.state.lock(project, id)
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        self.state.lock_of_token(project, token)
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        self.state.locks_overlapping(project, resources)
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        self.state.locks_of_holder(project, holder)
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        self.state.locks(project, waiting_only)
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        self.state.lock_totals(project)
+    }
+
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         self.state.mark(mark)
+    }
+
+    fn looked_at(&self) -> Timestamp {
+        self.now.wall
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        self.state.quotas()
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        self.state.active(project, owner)
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        self.state.queued(project, owner)
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        self.state.tokens(month, project, owner)
     }
 }

@@ -11,16 +11,18 @@ use app::{
     restore::Told,
 };
 use domain::{
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::Task,
-    time::Now,
+    time::{Now, Timestamp},
 };
 use rusqlite::Connection;
 
-use crate::{dependencies, events, pages, ready, sessions, singles, tasks};
+use crate::{dependencies, events, locks, pages, quotas, ready, sessions, singles, tasks};
 
 /// An open transaction of a connection; opening and ending it is the store's business.
 #[derive(Debug)]
@@ -165,8 +167,61 @@ impl Reader for Transaction<'_> {
         singles::effects(self.connection, after, limit)
     }
 
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        locks::get(self.connection, project, id)
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        locks::of_token(self.connection, project, token)
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        locks::overlapping(self.connection, project, resources)
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        locks::of_holder(self.connection, project, holder)
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        locks::all(self.connection, project, waiting_only)
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        locks::totals(self.connection, project)
+    }
+
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         singles::mark(self.connection, mark)
+    }
+
+    fn looked_at(&self) -> Timestamp {
+        self.now.wall
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        quotas::all(self.connection)
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        quotas::active(self.connection, project, owner)
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        quotas::queued(self.connection, project, owner)
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        quotas::tokens(self.connection, month, project, owner)
     }
 }
 
@@ -223,12 +278,46 @@ impl Tx for Transaction<'_> {
         singles::raise_number(self.connection, kind, above)
     }
 
+    fn put_lock(&mut self, project: ProjectId, lock: &Lock) -> Result<(), Error> {
+        locks::put(self.connection, project, lock)
+    }
+
+    fn remove_lock(&mut self, id: LockId) -> Result<(), Error> {
+        locks::remove(self.connection, id)
+    }
+
+    fn forget_locks(&mut self, project: ProjectId, now: &Now) -> Result<(), Error> {
+        locks::forget(self.connection, project, now)
+    }
+
+    fn set_lock_totals(&mut self, project: ProjectId, totals: &Totals) -> Result<(), Error> {
+        locks::set_totals(self.connection, project, totals)
+    }
+
     fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error> {
         singles::set_mark(self.connection, mark, value)
     }
 
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error> {
         singles::add_effect(self.connection, effect)
+    }
+
+    fn put_quota(&mut self, quota: &Quota) -> Result<(), Error> {
+        quotas::put(self.connection, quota)
+    }
+
+    fn remove_quota(&mut self, key: &QuotaKey) -> Result<(), Error> {
+        quotas::remove(self.connection, key)
+    }
+
+    fn add_tokens(
+        &mut self,
+        month: u32,
+        project: ProjectId,
+        owner: &str,
+        tokens: u64,
+    ) -> Result<(), Error> {
+        quotas::add_tokens(self.connection, month, project, owner, tokens)
     }
 
     fn remove_effect(&mut self, effect: &Effect) -> Result<(), Error> {

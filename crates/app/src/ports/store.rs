@@ -3,12 +3,14 @@
 use std::fmt;
 
 use domain::{
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
-    time::Now,
+    time::{Now, Timestamp},
 };
 
 use crate::{
@@ -41,6 +43,8 @@ pub enum Mark {
     UnverifiedFrom,
     /// The last position of that.
     UnverifiedTo,
+    /// The last number that was given to a request for a lock, or to a grant.
+    LockNumber,
 }
 
 /// An act outside the store that has to follow a commit.
@@ -105,8 +109,39 @@ pub trait Reader: NodeReader {
     /// At most `limit` effects that nobody has acknowledged, in the order of their tasks, of those
     /// behind a task or of all.
     fn effects(&self, after: Option<TaskId>, limit: usize) -> Result<Vec<Effect>, Error>;
+    /// A request for a lock, in whichever state.
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error>;
+    /// The lock of a grant, held or taken away.
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error>;
+    /// The locks, held or waiting, of which a resource overlaps one of these, oldest first.
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error>;
+    /// What a holder has or waits for, by the holder's text, oldest first.
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error>;
+    /// Every lock that is held or waits, or those alone that wait, oldest first.
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error>;
+    /// What has happened to the locks of a project, in numbers.
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error>;
     /// A number that the store keeps of itself.
     fn mark(&self, mark: Mark) -> Result<u64, Error>;
+    /// When this state was read.
+    fn looked_at(&self) -> Timestamp;
+    /// Every quota, in the order of their keys.
+    fn quotas(&self) -> Result<Vec<Quota>, Error>;
+    /// How many sessions have not ended: of a project or of all, of a task's owner or of all.
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error>;
+    /// How many tasks are pending and neither deleted nor archived, as [`Self::active`].
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error>;
+    /// How many tokens were counted in a month ([`domain::quota::month_of`]), as [`Self::active`].
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error>;
 }
 
 /// One transaction: reads see its own writes, and nothing of it is seen before it commits.
@@ -149,10 +184,30 @@ pub trait Tx: Reader + NodeTx {
     fn append_again(&mut self, told: &Told) -> Result<Entry, Error>;
     /// Numbers of a kind are given out above this one from now on.
     fn raise_number(&mut self, kind: IdKind, above: u64) -> Result<(), Error>;
+    /// Adds a lock, or replaces it.
+    fn put_lock(&mut self, project: ProjectId, lock: &Lock) -> Result<(), Error>;
+    /// Removes a lock.
+    fn remove_lock(&mut self, id: LockId) -> Result<(), Error>;
+    /// Removes what was taken away and nobody needs to know of any more.
+    fn forget_locks(&mut self, project: ProjectId, now: &Now) -> Result<(), Error>;
+    /// Replaces the numbers of a project.
+    fn set_lock_totals(&mut self, project: ProjectId, totals: &Totals) -> Result<(), Error>;
     /// Sets a number that the store keeps of itself.
     fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error>;
     /// Notes an effect. One for each task: a later version replaces an earlier one.
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error>;
+    /// Sets a quota, in place of the one with its key where there is one.
+    fn put_quota(&mut self, quota: &Quota) -> Result<(), Error>;
+    /// Removes a quota, where there is one.
+    fn remove_quota(&mut self, key: &QuotaKey) -> Result<(), Error>;
+    /// Counts tokens of an owner in a project in a month.
+    fn add_tokens(
+        &mut self,
+        month: u32,
+        project: ProjectId,
+        owner: &str,
+        tokens: u64,
+    ) -> Result<(), Error>;
     /// Forgets an effect, unless a later version has been noted since.
     fn remove_effect(&mut self, effect: &Effect) -> Result<(), Error>;
 }

@@ -3,14 +3,14 @@
 use domain::{
     id::{NodeId, ProjectId, SessionId, TaskId},
     node::NodeStatus,
-    plan::{Policy, plan},
+    plan::{Policy, plan_within},
     process::ProcessIdentity,
     rejection::Rejected,
     session::{Session, SessionKind, SessionStatus},
     task::{Task, TaskCommand, TaskStatus},
 };
 
-use super::Change;
+use super::{Change, require_start, rooms};
 use crate::{command::Output, error::Error, ports::store::IdKind, query::chain_tail};
 
 /// Under which terms tasks are claimed.
@@ -39,11 +39,12 @@ pub(crate) fn claim_next(
         vec![]
     } else {
         let candidates = change.tx().ready(project, wanted, &now)?;
+        let rooms = rooms(&*change.tx())?;
         let policy = Policy {
             starts_max,
             ..terms.policy.clone()
         };
-        plan(&candidates, &running, &policy)
+        plan_within(&candidates, &running, &policy, rooms)
     };
     let mut claims = Vec::with_capacity(chosen.len());
     for id in chosen {
@@ -112,6 +113,9 @@ pub(crate) fn claim_task(
     let task = change.task(id)?;
     require_checkout(change, Some(task.project), terms)?;
     require_ready(change, &task, "start")?;
+    if task.status() == TaskStatus::Pending {
+        require_start(change, &task)?;
+    }
     let running = change.tx().running(Some(task.project))?.len();
     let claims = vec![claim(change, task, terms)?];
     Ok(Output::Claimed {

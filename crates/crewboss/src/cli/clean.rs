@@ -10,6 +10,7 @@ use domain::{
     task::{Task, TaskStatus},
 };
 
+use super::expected::ExpectedVersion;
 use crate::{
     context::{Context, unexpected},
     deletion,
@@ -155,7 +156,7 @@ fn delete(context: &Context, word: &str, tasks: &[Task], purge: bool) -> Outcome
     if purge {
         let purger = deletion::purger(context)?;
         for id in &deleted {
-            match deletion::purge(context, &purger, *id) {
+            match deletion::purge(context, &purger, *id, ExpectedVersion::default()) {
                 Ok(one) => purged.push(one),
                 Err(fail) => {
                     is_whole = false;

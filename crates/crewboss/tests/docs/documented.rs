@@ -77,6 +77,7 @@ pages! {
     daemon: "docs/src/guide/daemon.md";
     limits: "docs/src/guide/limits.md";
     external: "docs/src/guide/external.md";
+    sharing: "docs/src/guide/sharing.md";
     layouts: "docs/src/guide/layouts.md";
     cleaning: "docs/src/guide/cleaning.md";
     audit: "docs/src/guide/audit.md";

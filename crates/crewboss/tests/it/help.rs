@@ -22,6 +22,7 @@ const VERBS: &[&str] = &[
     "clean",
     "archive",
     "deps",
+    "lock",
     "task",
     "daemon",
     "config",

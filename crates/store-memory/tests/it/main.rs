@@ -47,4 +47,5 @@ fn make(clock: Arc<ManualClock>) -> Arc<dyn Subject> {
 
 testkit::store_contract!(make);
 
+mod locks;
 mod simulation;

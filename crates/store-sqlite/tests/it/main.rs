@@ -4,6 +4,7 @@ mod backup;
 mod crash;
 mod file;
 mod forms;
+mod locks;
 mod power;
 mod processes;
 mod subject;

@@ -20,6 +20,7 @@ use domain::{
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
+    quota::{Quota, month_of},
     session::{Outcome, Session, SessionCommand, SessionResult, StopReason},
     task::{Limits, Priority, Task, TaskKind, TaskMode},
     time::{BootId, Moment},
@@ -56,6 +57,7 @@ pub struct Contents {
     running: usize,
     next_due: Option<u64>,
     effects: Vec<Effect>,
+    quotas: Vec<(Quota, [u64; 3])>,
     nodes: Vec<Node>,
     leader: Option<Leader>,
     checkouts: Vec<Checkout>,
@@ -451,6 +453,21 @@ fn read_all(reader: &dyn Reader, now: &domain::time::Now) -> Result<Contents, Er
         running: reader.running(None)?.len(),
         next_due: reader.next_due_millis(None, now)?,
         effects: reader.effects(None, usize::MAX)?,
+        quotas: reader
+            .quotas()?
+            .into_iter()
+            .map(|quota| {
+                let (project, owner) = (quota.key.project, quota.key.owner.clone());
+                let owner = owner.as_deref();
+                let month = month_of(now.wall);
+                let counted = [
+                    reader.active(project, owner)?,
+                    reader.queued(project, owner)?,
+                    reader.tokens(month, project, owner)?,
+                ];
+                Ok((quota, counted))
+            })
+            .collect::<Result<_, Error>>()?,
         occupied: std::iter::once(reader.occupied(None))
             .chain(nodes.iter().map(|node| reader.occupied(Some(node.id))))
             .collect::<Result<_, _>>()?,
