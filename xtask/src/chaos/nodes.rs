@@ -129,7 +129,7 @@ impl Campaign<'_> {
     }
 
     /// Takes one of the faults that are left.
-    fn next(&self, fault: Fault) -> bool {
+    fn next(&self, fault: Fault, whom: &str) -> bool {
         let taken = self
             .left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -143,6 +143,7 @@ impl Campaign<'_> {
         *done.entry(fault).or_default() += 1;
         let count: u32 = done.values().sum();
         drop(done);
+        self.fleet.note(&format!("{fault:?} {whom}"));
         if count.is_multiple_of(250) {
             println!("chaos nodes: {count} faults");
         }
@@ -162,7 +163,7 @@ impl Campaign<'_> {
                 15..=18 => Fault::RunnerStopped,
                 _ => Fault::NodeDrained,
             };
-            if !self.next(fault) {
+            if !self.next(fault, &node.name) {
                 node.wake();
                 return Ok(());
             }
@@ -228,7 +229,7 @@ impl Campaign<'_> {
                 0 => Fault::ServerKilled,
                 _ => Fault::ServerRestarted,
             };
-            if !self.next(fault) {
+            if !self.next(fault, "") {
                 return Ok(());
             }
             let mut server = self.fleet.server();

@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -43,6 +44,7 @@ pub(super) struct Fleet {
     pub(super) folder: PathBuf,
     pub(super) nodes: Vec<Node>,
     server: Mutex<Server>,
+    since: Instant,
 }
 
 /// One home with its clone.
@@ -106,7 +108,20 @@ impl Fleet {
             folder,
             nodes,
             server: Mutex::new(server),
+            since: shell::start_watch(),
         })
+    }
+
+    /// Writes down what is done to whom, for who looks into what went wrong.
+    pub(super) fn note(&self, line: &str) {
+        let millis = self.since.elapsed().as_millis();
+        let file = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("faults.txt"));
+        if let Ok(mut file) = file {
+            drop(writeln!(file, "{millis} {line}"));
+        }
     }
 
     pub(super) fn server(&self) -> MutexGuard<'_, Server> {
@@ -325,7 +340,12 @@ impl Node {
     }
 
     fn is_served(&self) -> bool {
-        std::os::unix::net::UnixStream::connect(self.root.join("cb/daemon.sock")).is_ok()
+        let entries = fs::read_dir(self.root.join("cb")).into_iter().flatten();
+        let mut sockets = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "sock"));
+        sockets.any(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok())
     }
 
     /// To everything of this node; whether there was anything.
