@@ -51,7 +51,7 @@ pub use envelope::{Body, Document, SCHEMA_VERSION};
 pub use health::{
     CheckVerdict, DoctorCheck, DoctorDocument, IndexRebuildDocument, IndexStatsDocument,
     IndexVerifyDocument, ResourceRow, ResourcesDocument, SelfTestDocument, StoreBackupDocument,
-    StoreCheckDocument,
+    StoreCheckDocument, StoreMigrateDocument, StoreMigration, StoreSchemaDocument,
 };
 pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,

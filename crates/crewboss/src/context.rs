@@ -111,7 +111,7 @@ impl Context {
         }
     }
 
-    fn local_clock(&self) -> Result<Arc<dyn Clock>, Fail> {
+    pub(crate) fn local_clock(&self) -> Result<Arc<dyn Clock>, Fail> {
         if self.clock.get().is_none() {
             let clock = sandbox_host::SystemClock::new()
                 .map_err(|error| Fail::io("the clock cannot be read", &error))?;

@@ -159,6 +159,26 @@ pub(crate) fn after_command(context: &Context) {
     }
 }
 
+/// Heads and key of the store in the file vouch for what was moved out of it, too.
+pub(crate) fn carry_over(places: &Places) -> Result<(), Fail> {
+    let (from, to) = (&places.home, heads_folder(places));
+    for file in ["keys/audit", "audit/heads.jsonl"] {
+        let (old, new) = (from.join(file), to.join(file));
+        if new.exists() || !old.is_file() {
+            continue;
+        }
+        let folder = new.parent().unwrap_or(&to);
+        let cannot =
+            |error: &std::io::Error| Fail::io(format!("cannot write {}", new.display()), error);
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .recursive(true)
+            .create(folder)
+            .map_err(|error| cannot(&error))?;
+        std::fs::copy(&old, &new).map_err(|error| cannot(&error))?;
+    }
+    Ok(())
+}
+
 /// The heads of this store whose signatures hold.
 pub(crate) fn trusted(context: &Context) -> Result<Vec<Head>, Fail> {
     let heads = of(context.config()?, &context.places)?;

@@ -1,20 +1,18 @@
 //! What a unit has kept back, as statements: one for each table and kind of change, however many
 //! rows.
 
+use crate::{
+    events::kind_code,
+    link::Batch,
+    row::{int, project_number, session_number, status_code, task_number, to_json},
+    unit::{Differs, Unit},
+};
 use app::{error::Error, event::Entry};
 use domain::{
     id::Key,
     session::{Session, SessionKind},
     task::{Task, TaskKind, TaskState},
     time::Timestamp,
-};
-use tokio_postgres::types::{ToSql, Type};
-
-use crate::{
-    events::kind_code,
-    link::Batch,
-    row::{int, project_number, session_number, status_code, task_number, to_json},
-    unit::{Differs, Unit},
 };
 
 /// Answers that are too old and are dropped at once, at most.
@@ -23,7 +21,7 @@ const ANSWERS_DROPPED: i64 = 512;
 /// After so many transactions what nobody reads any more is cut.
 const CUT_EVERY: u64 = 64;
 
-/// Rows of transactions and counters that stay.
+/// Rows of transactions that stay.
 const KEPT: u64 = 4_096;
 
 const PROJECTS: &str = "INSERT INTO @projects (id, root, name, created_at, remote)
@@ -73,26 +71,31 @@ const ANSWERS: &str = "INSERT INTO @answers (key, at, reply)
     ON CONFLICT (key) DO UPDATE SET at = excluded.at, reply = excluded.reply";
 const MARKS: &str = "INSERT INTO @marks (kind, value) SELECT * FROM unnest($1, $2)
     ON CONFLICT (kind) DO UPDATE SET value = excluded.value";
-const COUNTERS: &str = "INSERT INTO @counters (project, generation, counts)
-    SELECT p, $7, ARRAY[a, b, c, d, e]
-    FROM unnest($1, $2, $3, $4, $5, $6) AS n (p, a, b, c, d, e)";
+const COUNTERS: &str = "INSERT INTO @counters (project, owner, generation, counts)
+    SELECT p, o, $8, ARRAY[a, b, c, d, e]
+    FROM unnest($1, $2, $3, $4, $5, $6, $7) AS n (p, o, a, b, c, d, e)";
+const COUNTERS_REPLACED: &str = "DELETE FROM @counters c
+    USING unnest($1, $2, $3) AS n (project, owner, generation)
+    WHERE c.project = n.project AND c.owner = n.owner AND c.generation = n.generation";
 const COMMITS: &str = "INSERT INTO @commits (generation, writer, at, project, task, session)
     VALUES ($1, $2, $3, $4, $5, $6)";
 const COMMITS_CUT: &str = "DELETE FROM @commits WHERE generation >= $1 AND generation < $2";
-const COUNTERS_CUT: &str = "DELETE FROM @counters c WHERE generation < $1 AND project = ANY ($2)
-    AND generation >= $3 AND EXISTS (SELECT 1 FROM @counters n
-        WHERE n.project = c.project AND n.generation > c.generation)";
 const ANSWERS_CUT: &str = "DELETE FROM @answers WHERE key IN
     (SELECT key FROM @answers WHERE at <= $1 ORDER BY at LIMIT $2)";
 
 macro_rules! batch {
     ($sql:expr, $($value:expr => $kind:ident),* $(,)?) => {
-        Batch {
+        $crate::link::Batch {
             sql: $sql,
-            values: vec![$((Box::new($value) as Box<dyn ToSql + Sync + Send>, Type::$kind)),*],
+            values: vec![$((
+                Box::new($value) as Box<dyn ::tokio_postgres::types::ToSql + Sync + Send>,
+                ::tokio_postgres::types::Type::$kind,
+            )),*],
         }
     };
 }
+
+pub(crate) use batch;
 
 /// Everything that is kept back, in an order in which it can be done. The server has it then, as far
 /// as the unit knows.
@@ -117,6 +120,8 @@ pub(crate) fn take(unit: &mut Unit, now: Timestamp) -> Result<Vec<Batch>, Error>
     effects(unit, &mut batches);
     answers(unit, now, &mut batches)?;
     marks(unit, &mut batches);
+    unit.others_sent += unit.others.len();
+    batches.append(&mut unit.others);
     unit.all_sent();
     Ok(batches)
 }
@@ -127,32 +132,39 @@ pub(crate) fn close(unit: &mut Unit, writer: i64, now: Timestamp) -> Vec<Batch> 
     let generation = unit.ends.generation;
     let mut batches = Vec::new();
     let mut counted: [Vec<i64>; 6] = Default::default();
-    for (project, held) in unit.counters.values_mut() {
-        if let (Differs::Changed | Differs::New, Some(tally)) = (held.differs, &held.value) {
-            let row = std::iter::once(project_number(*project)).chain(*tally);
-            for (column, value) in counted.iter_mut().zip(row) {
-                column.push(value);
-            }
-            held.differs = Differs::No;
+    let (mut owners, mut replaced) = (vec![], (vec![], vec![], vec![]));
+    for ((project, owner), held) in unit.counters.values_mut() {
+        if !held.differs {
+            continue;
         }
+        if let Some(older) = held.generation.replace(generation) {
+            replaced.0.push(project_number(*project));
+            replaced.1.push(owner.clone());
+            replaced.2.push(int(older));
+        }
+        let row = std::iter::once(project_number(*project)).chain(held.tally);
+        for (column, value) in counted.iter_mut().zip(row) {
+            column.push(value);
+        }
+        owners.push(owner.clone());
+        held.differs = false;
     }
     let [projects, a, b, c, d, e] = counted;
-    if generation % CUT_EVERY == 0 {
+    if generation.is_multiple_of(CUT_EVERY) {
         let to = int(generation.saturating_sub(KEPT));
         let from = to - 2 * int(CUT_EVERY);
         batches.push(batch!(COMMITS_CUT, from => INT8, to => INT8));
         batches.push(batch!(ANSWERS_CUT,
             crate::singles::oldest_kept(now) => INT8, ANSWERS_DROPPED => INT8));
     }
+    if !replaced.0.is_empty() {
+        batches.push(batch!(COUNTERS_REPLACED,
+            replaced.0 => INT8_ARRAY, replaced.1 => TEXT_ARRAY, replaced.2 => INT8_ARRAY));
+    }
     if !projects.is_empty() {
-        if generation % CUT_EVERY < 8 {
-            let to = int(generation);
-            batches.push(batch!(COUNTERS_CUT,
-                to => INT8, projects.clone() => INT8_ARRAY, to - int(KEPT) => INT8));
-        }
         batches.push(batch!(COUNTERS,
-            projects => INT8_ARRAY, a => INT8_ARRAY, b => INT8_ARRAY, c => INT8_ARRAY,
-            d => INT8_ARRAY, e => INT8_ARRAY, int(generation) => INT8));
+            projects => INT8_ARRAY, owners => TEXT_ARRAY, a => INT8_ARRAY, b => INT8_ARRAY,
+            c => INT8_ARRAY, d => INT8_ARRAY, e => INT8_ARRAY, int(generation) => INT8));
     }
     let [project, task, session] = unit.ends.numbers.map(int);
     batches.push(batch!(COMMITS,

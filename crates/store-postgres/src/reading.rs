@@ -9,12 +9,14 @@ use app::{
     query::{Counts, TaskFilter},
 };
 use domain::{
-    id::{Key, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::Quota,
     session::Session,
     task::Task,
-    time::Now,
+    time::{Now, Timestamp},
 };
 use tokio_postgres::Row;
 
@@ -22,7 +24,7 @@ use crate::{
     ask::Ask,
     events,
     link::{Link, Param, Step},
-    pages, ready, sessions, singles, tasks,
+    locks, pages, quotas, ready, sessions, singles, tasks,
 };
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL jit = off;
@@ -33,14 +35,16 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL
 pub(crate) struct Reading<'l> {
     link: &'l Link,
     begun: Cell<bool>,
+    at: Timestamp,
 }
 
 impl<'l> Reading<'l> {
     /// Nothing is asked yet.
-    pub(crate) fn of(link: &'l Link) -> Self {
+    pub(crate) fn of(link: &'l Link, at: Timestamp) -> Self {
         Self {
             link,
             begun: Cell::new(false),
+            at,
         }
     }
 
@@ -103,7 +107,9 @@ impl Reader for Reading<'_> {
     }
 
     fn counts(&self, project: ProjectId) -> Result<Counts, Error> {
-        Ok(singles::counts(&singles::tally(self, project)?))
+        let counted = singles::counted(self, project)?;
+        let sum = singles::sum(counted.iter().map(|(.., tally)| tally));
+        Ok(singles::counts(&sum))
     }
 
     fn chain(&self, root: TaskId) -> Result<Vec<Task>, Error> {
@@ -160,5 +166,70 @@ impl Reader for Reading<'_> {
 
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         singles::mark(self, mark)
+    }
+
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        locks::get(self, project, id)
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        locks::of_token(self, project, token)
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        locks::overlapping(self, project, resources)
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        locks::of_holder(self, project, holder)
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        locks::all(self, project, waiting_only)
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        locks::totals(self, project)
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        quotas::active(self, project, owner)
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        quotas::tokens(self, month, project, owner)
+    }
+
+    fn looked_at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        quotas::all(self)
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        let projects = match project {
+            Some(project) => vec![project],
+            None => singles::projects(self)?.iter().map(|p| p.id).collect(),
+        };
+        let mut queued = 0;
+        for project in projects {
+            let counted = singles::counted(self, project)?;
+            let of = counted
+                .iter()
+                .filter(|(of, ..)| owner.is_none_or(|owner| of == owner));
+            queued += singles::pending(&singles::sum(of.map(|(.., tally)| tally)));
+        }
+        Ok(queued)
     }
 }

@@ -32,7 +32,7 @@ const CANDIDATES: &str = "WITH RECURSIVE groups AS (
               AND (t.priority, t.agent, t.owner) > (g.priority, g.agent, g.owner)
               AND status = 0 AND kind = 0 AND unmet = 0 AND NOT scheduled AND deleted_at IS NULL
             ORDER BY t.priority, t.agent, t.owner LIMIT 1) n)
-    SELECT t.id, t.created_at, t.due_wall, g.priority, g.agent, g.owner
+    SELECT t.id, t.created_at, t.due_wall, g.priority, g.agent, g.owner, g.project
     FROM groups g, LATERAL (
         SELECT id, created_at, due_wall FROM @tasks o
         WHERE o.project = g.project AND o.priority = g.priority AND o.agent = g.agent
@@ -51,11 +51,11 @@ const PROMOTE: [&str; 2] = [
 ];
 
 const COME: [&str; 2] = [
-    "SELECT id, created_at, due_wall, priority, agent, owner FROM @tasks
+    "SELECT id, created_at, due_wall, priority, agent, owner, project FROM @tasks
      WHERE due_boot = $1 AND due_millis <= $2 AND $3 = $3
      AND status = 0 AND kind = 0 AND unmet = 0 AND scheduled AND deleted_at IS NULL
      AND ($4::bigint IS NULL OR project = $4) LIMIT $5",
-    "SELECT id, created_at, due_wall, priority, agent, owner FROM @tasks
+    "SELECT id, created_at, due_wall, priority, agent, owner, project FROM @tasks
      WHERE due_wall <= $3 AND due_boot <> $1 AND $2 = $2
      AND status = 0 AND kind = 0 AND unmet = 0 AND scheduled AND deleted_at IS NULL
      AND ($4::bigint IS NULL OR project = $4) LIMIT $5",
@@ -138,6 +138,7 @@ fn candidate(row: &Row, now: &Now) -> Result<Candidate, Error> {
     let priority = u8::try_from(priority).map_err(|error| unreadable(3, &error))?;
     let agent: &str = row.value(4)?;
     Ok(Candidate {
+        project: row.project_id(6)?,
         task: row.task_id(0)?,
         priority: Priority::try_from(priority).map_err(|error| unreadable(3, &error))?,
         agent: agent.parse().map_err(|error| unreadable(4, &error))?,

@@ -25,9 +25,17 @@ const ANSWERS_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 /// Answers to several keys, of those that are kept.
 pub(crate) const ANSWERS: &str = "SELECT key, reply FROM @answers WHERE key = ANY ($1) AND at > $2";
 
-/// The newest counters of a project.
-pub(crate) const COUNTERS: &str =
-    "SELECT counts FROM @counters WHERE project = $1 ORDER BY generation DESC LIMIT 1";
+/// The newest counters of each owner in a project. From one owner to the next is one step back in the
+/// index, whatever older rows a snapshot keeps alive.
+const COUNTERS: &str = "WITH RECURSIVE newest AS (
+        (SELECT project, owner, generation, counts FROM @counters WHERE project = $1
+         ORDER BY owner DESC, generation DESC LIMIT 1)
+        UNION ALL
+        SELECT n.* FROM newest o, LATERAL (
+            SELECT project, owner, generation, counts FROM @counters c
+            WHERE c.project = o.project AND c.owner < o.owner
+            ORDER BY owner DESC, generation DESC LIMIT 1) n)
+    SELECT owner, generation, counts FROM newest";
 
 pub(crate) fn project_from(row: &Row) -> Result<Project, Error> {
     Ok(Project {
@@ -71,15 +79,38 @@ pub(crate) fn projects(ask: &dyn Ask) -> Result<Vec<Project>, Error> {
 /// How many tasks of each status a project has, in the order of [`TaskStatus::ALL`].
 pub(crate) type Tally = [i64; TaskStatus::ALL.len()];
 
+/// Kept counters: of an owner, since a generation.
+pub(crate) type Counted = (String, u64, Tally);
+
 /// The kept counters of a project.
-pub(crate) fn tally(ask: &dyn Ask, project: ProjectId) -> Result<Tally, Error> {
+pub(crate) fn counted(ask: &dyn Ask, project: ProjectId) -> Result<Vec<Counted>, Error> {
     let rows = ask.ask(COUNTERS, &[(&project_number(project), Type::INT8)])?;
-    let kept: Option<Vec<i64>> = first(&rows, |row| row.value(0))?;
-    let mut tally = Tally::default();
-    for (place, count) in tally.iter_mut().zip(kept.unwrap_or_default()) {
-        *place = count;
-    }
-    Ok(tally)
+    rows.iter()
+        .map(|row| {
+            let kept: Vec<i64> = row.value(2)?;
+            let mut tally = Tally::default();
+            for (place, count) in tally.iter_mut().zip(kept) {
+                *place = count;
+            }
+            Ok((row.value(0)?, row.number(1)?, tally))
+        })
+        .collect()
+}
+
+/// The sum of several.
+pub(crate) fn sum<'t>(tallies: impl Iterator<Item = &'t Tally>) -> Tally {
+    tallies.fold(Tally::default(), |mut sum, tally| {
+        for (place, count) in sum.iter_mut().zip(tally) {
+            *place += count;
+        }
+        sum
+    })
+}
+
+/// Of a sum those that are pending.
+pub(crate) fn pending(tally: &Tally) -> u64 {
+    let [pending, ..] = tally;
+    u64::try_from(*pending).unwrap_or(0)
 }
 
 /// Counters as they are shown.
@@ -97,6 +128,7 @@ pub(crate) fn mark_code(mark: Mark) -> i16 {
         Mark::Epoch => 1,
         Mark::UnverifiedFrom => 2,
         Mark::UnverifiedTo => 3,
+        Mark::LockNumber => 4,
     }
 }
 

@@ -170,7 +170,7 @@ impl PostgresStore {
         // A connection that was not used for a while may be gone, which is to show before `work`.
         loop {
             let taken = self.readers.take()?;
-            let reading = Reading::of(taken.link()?);
+            let reading = Reading::of(taken.link()?, self.clock().now().wall);
             if !taken.is_fresh && reading.begin().is_err() {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! What a transaction knows and what it has changed. Changes are kept back and sent together: a
 //! request costs the server's answers to what it asks, and nothing for what it writes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use app::{
     command::Reply,
@@ -11,11 +11,12 @@ use app::{
 use domain::{
     id::{ProjectId, SessionId, TaskId},
     project::Project,
+    quota::Quota,
     session::Session,
     task::Task,
 };
 
-use crate::{ledger::Ledger, singles::Tally};
+use crate::{ledger::Ledger, link::Batch, singles::Tally};
 
 /// How a value differs from what the server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,15 @@ impl HeldTask {
     }
 }
 
+/// Counters of an owner in a project.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HeldTally {
+    pub(crate) tally: Tally,
+    /// The row that these were in, and are to take the place of.
+    pub(crate) generation: Option<u64>,
+    pub(crate) differs: bool,
+}
+
 /// What is owed for a task: first what is forgotten, then what is noted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Owing {
@@ -125,7 +135,15 @@ pub(crate) struct Unit {
     pub(crate) heads: Ledger<Stream, (u64, Hash)>,
     pub(crate) events: Vec<Entry>,
     pub(crate) owed: Ledger<TaskId, Owing>,
-    pub(crate) counters: Ledger<ProjectId, Held<Tally>>,
+    /// Counters of each owner in projects that are in `counted`.
+    pub(crate) counters: Ledger<(ProjectId, String), HeldTally>,
+    pub(crate) counted: BTreeSet<ProjectId>,
+    /// Every quota, where they were asked for.
+    pub(crate) quotas: Option<Vec<Quota>>,
+    /// Statements about tables that nothing else is kept back of, in their order.
+    pub(crate) others: Vec<Batch>,
+    /// How many of those the server has done.
+    pub(crate) others_sent: usize,
     pub(crate) answers: Ledger<String, Held<Reply>>,
     pub(crate) marks: Ledger<i16, Held<u64>>,
     /// How many events the server has of those that were written.
@@ -147,6 +165,7 @@ pub(crate) struct Point {
     places: [usize; 8],
     events: usize,
     released: usize,
+    others: usize,
     changes: u64,
 }
 
@@ -160,6 +179,16 @@ impl Unit {
             unit.projects.learn(*id, Held::known(Some(project.clone())));
         }
         unit
+    }
+
+    /// Knows nothing any more of what was sent, but for where everything ends and counters.
+    pub(crate) fn forget(&mut self) {
+        *self = Self {
+            ends: self.ends,
+            counters: std::mem::take(&mut self.counters),
+            counted: std::mem::take(&mut self.counted),
+            ..Self::default()
+        };
     }
 
     /// Something is about to be changed.
@@ -198,6 +227,7 @@ impl Unit {
             ],
             events: self.events_sent + self.events.len(),
             released: self.released_sent + self.released.len(),
+            others: self.others_sent + self.others.len(),
             changes: self.changes,
         }
     }
@@ -231,6 +261,8 @@ impl Unit {
         self.events.truncate(kept);
         let kept = point.released.saturating_sub(self.released_sent);
         self.released.truncate(kept);
+        let kept = point.others.saturating_sub(self.others_sent);
+        self.others.truncate(kept);
         self.changes = point.changes;
         true
     }

@@ -36,6 +36,7 @@ use crate::{
     failure::Trouble,
     flush,
     link::{Batch, Link, Step},
+    quotas,
     row::{Columns as _, int, session_number, task_number},
     schema, sessions, singles,
     target::Target,
@@ -357,8 +358,12 @@ impl Writer {
             (&foreseen.sessions as _, Type::INT8_ARRAY),
         ];
         let sessions: [_; 1] = [(&foreseen.sessions as _, Type::INT8_ARRAY)];
-        let mut steps = vec![Step::Plain(&self.begin), Step::Ask(STATE, &[])];
-        let mut also = Vec::new();
+        let mut steps = vec![
+            Step::Plain(&self.begin),
+            Step::Ask(STATE, &[]),
+            Step::Ask(quotas::ALL, &[]),
+        ];
+        let mut also = vec![Also::Quotas];
         if !foreseen.keys.is_empty() {
             steps.push(Step::Ask(singles::ANSWERS, &keys));
             also.push(Also::Answers);
@@ -382,6 +387,7 @@ impl Writer {
         let writing = Writing::of(link, Unit::of(ends, &self.projects), now);
         for (kind, rows) in also.into_iter().zip(answers) {
             match kind {
+                Also::Quotas => writing.learn_quotas(&rows),
                 Also::Answers => foreseen.learn_answers(&writing, &rows),
                 Also::Tasks => writing.learn_tasks(&rows),
                 Also::Sessions => writing.learn_sessions(&rows),
@@ -436,6 +442,7 @@ fn halted(trouble: &Trouble, error: Error) -> Halt {
 
 /// What is asked for beside the store's state.
 enum Also {
+    Quotas,
     Answers,
     Tasks,
     Sessions,

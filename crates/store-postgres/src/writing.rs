@@ -11,25 +11,27 @@ use app::{
     restore::Told,
 };
 use domain::{
-    id::{self, Key, ProjectId, SessionId, TaskId},
+    id::{self, Key, LockId, ProjectId, SessionId, TaskId},
+    lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
-    time::Now,
+    time::{Now, Timestamp},
 };
 use tokio_postgres::{Row, types::Type};
 
 use crate::{
     ask::Ask,
     events, flush,
-    link::{Link, Param, Step},
-    pages, ready,
+    link::{Batch, Link, Param, Step},
+    locks, pages, quotas, ready,
     row::{Columns as _, int, session_number, status_code, task_number},
     sessions,
     singles::{self, Tally},
     tasks,
-    unit::{Differs, Held, HeldTask, Owing, Point, Unit},
+    unit::{Differs, Held, HeldTally, HeldTask, Owing, Point, Unit},
 };
 
 /// A transaction whose beginning the server has confirmed.
@@ -196,38 +198,72 @@ impl<'l> Writing<'l> {
         self.unit.borrow_mut().projects.set(id, held);
     }
 
-    fn tally(&self, project: ProjectId) -> Result<Tally, Error> {
-        if let Some(held) = self.unit.borrow().counters.get(&project) {
-            return Ok(held.value.unwrap_or_default());
+    /// Looks at the counters of a project, once.
+    fn count_in(&self, project: ProjectId) -> Result<(), Error> {
+        if self.unit.borrow().counted.contains(&project) {
+            return Ok(());
         }
-        let tally = singles::tally(self.link, project)?;
+        let counted = singles::counted(self.link, project)?;
         let mut unit = self.unit.borrow_mut();
-        unit.counters.learn(project, Held::known(Some(tally)));
-        Ok(tally)
+        for (owner, generation, tally) in counted {
+            let held = HeldTally {
+                tally,
+                generation: Some(generation),
+                differs: false,
+            };
+            unit.counters.learn((project, owner), held);
+        }
+        unit.counted.insert(project);
+        Ok(())
+    }
+
+    /// How many tasks a project has of each status, of an owner or of all.
+    fn tally(&self, project: ProjectId, owner: Option<&str>) -> Result<Tally, Error> {
+        self.count_in(project)?;
+        let unit = self.unit.borrow();
+        let of = unit
+            .counters
+            .iter()
+            .filter(|((of, owned), _)| *of == project && owner.is_none_or(|owner| owned == owner));
+        Ok(singles::sum(of.map(|(_, held)| &held.tally)))
     }
 
     /// Moves a task from one counter to another.
     fn count(
         &self,
-        project: ProjectId,
+        task: &Task,
         from: Option<TaskStatus>,
         to: Option<TaskStatus>,
     ) -> Result<(), Error> {
         if from == to {
             return Ok(());
         }
-        let mut tally = self.tally(project)?;
+        self.count_in(task.project)?;
+        let mut unit = self.unit.borrow_mut();
+        let name = (task.project, task.spec.owner.clone());
+        let mut held = unit.counters.get(&name).copied().unwrap_or_default();
         for (status, change) in [(from, -1), (to, 1)] {
             let place = status.and_then(|status| usize::try_from(status_code(status)).ok());
-            if let Some(count) = place.and_then(|place| tally.get_mut(place)) {
+            if let Some(count) = place.and_then(|place| held.tally.get_mut(place)) {
                 *count += change;
             }
         }
-        let held = Held {
-            value: Some(tally),
-            differs: Differs::Changed,
-        };
-        self.unit.borrow_mut().counters.set(project, held);
+        held.differs = true;
+        unit.counters.set(name, held);
+        Ok(())
+    }
+
+    /// Keeps statements back that nothing else is asked before.
+    fn later(&self, batches: impl IntoIterator<Item = Batch>) {
+        let mut unit = self.unit.borrow_mut();
+        unit.changes();
+        unit.others.extend(batches);
+    }
+
+    /// Notes the quotas that the server has.
+    pub(crate) fn learn_quotas(&self, rows: &[Row]) -> Result<(), Error> {
+        let quotas = quotas::read(rows)?;
+        self.unit.borrow_mut().quotas = Some(quotas);
         Ok(())
     }
 
@@ -328,7 +364,7 @@ impl Reader for Writing<'_> {
     }
 
     fn counts(&self, project: ProjectId) -> Result<Counts, Error> {
-        Ok(singles::counts(&self.tally(project)?))
+        Ok(singles::counts(&self.tally(project, None)?))
     }
 
     fn chain(&self, root: TaskId) -> Result<Vec<Task>, Error> {
@@ -398,6 +434,72 @@ impl Reader for Writing<'_> {
         unit.marks.learn(code, Held::known(Some(value)));
         Ok(value)
     }
+
+    fn lock(&self, project: ProjectId, id: LockId) -> Result<Option<Lock>, Error> {
+        locks::get(self, project, id)
+    }
+
+    fn lock_of_token(&self, project: ProjectId, token: Token) -> Result<Option<Lock>, Error> {
+        locks::of_token(self, project, token)
+    }
+
+    fn locks_overlapping(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+    ) -> Result<Vec<Lock>, Error> {
+        locks::overlapping(self, project, resources)
+    }
+
+    fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
+        locks::of_holder(self, project, holder)
+    }
+
+    fn locks(&self, project: ProjectId, waiting_only: bool) -> Result<Vec<Lock>, Error> {
+        locks::all(self, project, waiting_only)
+    }
+
+    fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error> {
+        locks::totals(self, project)
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        quotas::active(self, project, owner)
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        quotas::tokens(self, month, project, owner)
+    }
+
+    fn looked_at(&self) -> Timestamp {
+        self.now.wall
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        if let Some(quotas) = &self.unit.borrow().quotas {
+            return Ok(quotas.clone());
+        }
+        let quotas = quotas::all(self)?;
+        self.unit.borrow_mut().quotas = Some(quotas.clone());
+        Ok(quotas)
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        let projects = match project {
+            Some(project) => vec![project],
+            None => self.projects()?.iter().map(|project| project.id).collect(),
+        };
+        let mut queued = 0;
+        for project in projects {
+            queued += singles::pending(&self.tally(project, owner)?);
+        }
+        Ok(queued)
+    }
 }
 
 impl Tx for Writing<'_> {
@@ -451,7 +553,7 @@ impl Tx for Writing<'_> {
             unmet,
         };
         unit.tasks.set(task.id, held);
-        self.count(task.project, None, counted_as(task))?;
+        self.count(task, None, counted_as(task))?;
         if task.status() == TaskStatus::Completed {
             self.release_dependants(task.chain.root)?;
         }
@@ -470,7 +572,7 @@ impl Tx for Writing<'_> {
                 what: task.id.to_string(),
             });
         };
-        self.count(before.project, counted_as(before), counted_as(task))?;
+        self.count(task, counted_as(before), counted_as(task))?;
         let changed = HeldTask {
             task: held.task.changed_to(task.clone()),
             ..held
@@ -592,6 +694,49 @@ impl Tx for Writing<'_> {
             owing.noted = owing.noted.filter(|version| *version > effect.version);
             owing.forgotten_to = owing.forgotten_to.max(Some(effect.version));
         });
+        Ok(())
+    }
+
+    fn put_lock(&mut self, project: ProjectId, lock: &Lock) -> Result<(), Error> {
+        self.later(locks::put(project, lock)?);
+        Ok(())
+    }
+
+    fn remove_lock(&mut self, id: LockId) -> Result<(), Error> {
+        self.later(locks::remove(id));
+        Ok(())
+    }
+
+    fn forget_locks(&mut self, project: ProjectId, now: &Now) -> Result<(), Error> {
+        self.later([locks::forget(project, now)]);
+        Ok(())
+    }
+
+    fn set_lock_totals(&mut self, project: ProjectId, totals: &Totals) -> Result<(), Error> {
+        self.later([locks::set_totals(project, totals)?]);
+        Ok(())
+    }
+
+    fn put_quota(&mut self, quota: &Quota) -> Result<(), Error> {
+        self.unit.get_mut().quotas = None;
+        self.later([quotas::put(quota)]);
+        Ok(())
+    }
+
+    fn remove_quota(&mut self, key: &QuotaKey) -> Result<(), Error> {
+        self.unit.get_mut().quotas = None;
+        self.later([quotas::remove(key)]);
+        Ok(())
+    }
+
+    fn add_tokens(
+        &mut self,
+        month: u32,
+        project: ProjectId,
+        owner: &str,
+        tokens: u64,
+    ) -> Result<(), Error> {
+        self.later([quotas::add_tokens(month, project, owner, tokens)]);
         Ok(())
     }
 }

@@ -108,6 +108,27 @@ pub fn store() -> Option<String> {
     Some(in_schema(&shared()?, &schema()))
 }
 
+/// The variable that asks for tests of the whole program with its store on a server.
+pub const MODE: &str = "CREWBOSS_TEST_STORE";
+
+/// What the program under test is told of its store: nothing, or where [`MODE`] is `postgres` a store
+/// that nobody else has.
+///
+/// # Panics
+/// As [`shared`].
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no configuration but its environment"
+)]
+pub fn environment() -> Vec<(String, String)> {
+    if env::var_os(MODE).is_none_or(|mode| mode != "postgres") {
+        return vec![];
+    }
+    let url = store().map(|url| ("CREWBOSS_STORE".to_owned(), url));
+    url.into_iter().collect()
+}
+
 /// A name that no other test gives its schema.
 #[must_use]
 pub fn schema() -> String {

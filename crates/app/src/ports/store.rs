@@ -10,7 +10,7 @@ use domain::{
     quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
-    time::{Now, Timestamp},
+    time::{Moment, Now, Timestamp},
 };
 
 use crate::{
@@ -119,6 +119,16 @@ pub trait Reader: NodeReader {
         project: ProjectId,
         resources: &[Resource],
     ) -> Result<Vec<Lock>, Error>;
+    /// The same without those that wait where somebody waits before them, at the very same path, who
+    /// goes with nobody and whose time is not over at `now`: it can be nobody's turn behind that one.
+    fn locks_in_line(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+        _now: &Moment,
+    ) -> Result<Vec<Lock>, Error> {
+        self.locks_overlapping(project, resources)
+    }
     /// What a holder has or waits for, by the holder's text, oldest first.
     fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error>;
     /// Every lock that is held or waits, or those alone that wait, oldest first.

@@ -1,6 +1,8 @@
 //! `store`: the file that everything is in.
 
+mod migrate;
 mod restore;
+mod schema;
 
 use std::path::PathBuf;
 
@@ -36,6 +38,13 @@ enum Verb {
     /// No daemon may run, and no agent be at work. Folders that tell of more than the copy are named;
     /// `repair` brings both together.
     Restore(restore::Args),
+    /// Move everything into a store of another kind, and prove that it arrived
+    ///
+    /// The store that is configured has to be the one to move to, and empty. No daemon may run, and
+    /// no agent be at work. The file of the old store stays as it is.
+    Migrate(migrate::Args),
+    /// Look at the form of a store in PostgreSQL, or bring it up to this program's
+    Schema(schema::Args),
     /// Look whether the file of the store, or a copy, is whole
     Check {
         /// A copy rather than the store itself
@@ -49,6 +58,8 @@ impl Args {
         match self.verb {
             Verb::Backup { file } => backup(context, file),
             Verb::Restore(args) => args.run(context),
+            Verb::Migrate(args) => args.run(context),
+            Verb::Schema(args) => args.run(context),
             Verb::Check { file } => examine(context, file),
         }
     }

@@ -20,7 +20,7 @@ use domain::{
     quota::{Quota, QuotaKey},
     session::{Outcome, Session, SessionCommand},
     task::{Limits, Task},
-    time::{Now, Timestamp},
+    time::{Moment, Now, Timestamp},
 };
 
 use super::{
@@ -170,6 +170,14 @@ impl<T: Tx + ?Sized> Reader for FailAt<'_, T> {
         resources: &[Resource],
     ) -> Result<Vec<Lock>, Error> {
         self.inner.locks_overlapping(project, resources)
+    }
+    fn locks_in_line(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+        now: &Moment,
+    ) -> Result<Vec<Lock>, Error> {
+        self.inner.locks_in_line(project, resources, now)
     }
     fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
         self.inner.locks_of_holder(project, holder)

@@ -313,7 +313,7 @@ impl Findings {
 }
 
 /// A line on a terminal that says how far it is.
-struct Progress {
+pub(in crate::cli) struct Progress {
     clock: std::sync::Arc<dyn Clock>,
     begun: u64,
     total: Option<u64>,
@@ -322,7 +322,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(context: &Context, total: Option<u64>) -> Result<Self, Fail> {
+    pub(in crate::cli) fn new(context: &Context, total: Option<u64>) -> Result<Self, Fail> {
         let clock = context.clock()?;
         Ok(Self {
             begun: clock.now().moment.millis,
@@ -333,7 +333,7 @@ impl Progress {
         })
     }
 
-    fn show(&mut self, read: u64) {
+    pub(in crate::cli) fn show(&mut self, read: u64) {
         if !self.is_watched {
             return;
         }
