@@ -104,6 +104,6 @@ pub(crate) fn require(packages: &[Package]) -> Result<()> {
     quietly(&[&install[..], &names[..]].concat())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     shell::output(shell::program("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
