@@ -20,6 +20,7 @@ mod lock;
 mod problem;
 mod project;
 mod queue;
+mod quota;
 mod recovery;
 mod session;
 mod task;
@@ -59,13 +60,14 @@ pub use lock::{
     LockBlocker, LockDocument, LockListDocument, LockReleasedDocument, LockRow, LockStatsDocument,
     LockTakenDocument, LockWaitDocument,
 };
-pub use problem::{ErrorDocument, ProblemCode};
+pub use problem::{ErrorDocument, FieldDifference, ProblemCode, VersionConflictDetails};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{
     CancelDocument, CleanDocument, Counts, DeletionDocument, ExecutionsDocument, PurgeDocument,
     PurgedTask, RefusedTask, RunDocument, StartedTask, StatusDocument, TaskListDocument,
     TaskStatsDocument, TimeoutsDocument, WaitDocument,
 };
+pub use quota::{QuotaDocument, QuotaInTheWay, QuotaListDocument};
 pub use recovery::{
     ExportDocument, ImportArchiveDocument, LeftStream, RebuiltDocument, RepairDocument, RepairRow,
     StoreRestoreDocument,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::schemas;
+use crate::{envelope::schemas, quota::QuotaInTheWay};
 
 macro_rules! problems {
     ($($(#[$meta:meta])* $name:ident = $word:literal, exit: $exit:literal, retry: $retry:literal;)*) => {
@@ -55,6 +55,11 @@ problems! {
     Exists = "exists", exit: 4, retry: false;
     /// Someone else changed it in between.
     Conflict = "conflict", exit: 4, retry: true;
+    /// It is not as the caller has seen it; the document says what differs, and its own `retryable`
+    /// whether the change would be taken with the version that was found.
+    VersionConflict = "version_conflict", exit: 4, retry: true;
+    /// A quota is used up; room comes as tasks start or end, or with a new month.
+    QuotaExceeded = "quota_exceeded", exit: 4, retry: true;
     /// The caller speaks for a session that is no longer the task's.
     FenceLost = "fence_lost", exit: 4, retry: false;
     /// Somebody else holds the lock, or comes before.
@@ -96,7 +101,8 @@ pub struct ErrorDocument {
     pub code: ProblemCode,
     /// [`ProblemCode::exit_code`], which is how the command ended.
     pub exit_code: u8,
-    /// [`ProblemCode::is_retryable`].
+    /// [`ProblemCode::is_retryable`]; of a `version_conflict`, whether the same change would be taken
+    /// with the version that was found.
     pub retryable: bool,
     /// One line for people.
     pub message: String,
@@ -107,6 +113,42 @@ pub struct ErrorDocument {
     pub details: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Of a `version_conflict`: what was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<VersionConflictDetails>,
+    /// Of a `quota_exceeded`: the quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaInTheWay>,
+}
+
+/// How something differs from what the caller has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionConflictDetails {
+    /// What was to be changed.
+    pub target: String,
+    /// The version that was expected.
+    pub expected_version: u64,
+    /// The version that it has.
+    pub found_version: u64,
+    /// The fields that differ, as far as the log tells.
+    #[serde(default)]
+    pub fields: Vec<FieldDifference>,
+    /// The kinds of the events since, oldest first.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// Why the change would not be taken with the version that was found either.
+    pub why_not: Option<String>,
+}
+
+/// A field that is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldDifference {
+    /// Its name.
+    pub field: String,
+    /// What it was, as text.
+    pub expected: Option<String>,
+    /// What it is, as text.
+    pub found: Option<String>,
 }
 
 schemas! {
@@ -124,6 +166,8 @@ impl ErrorDocument {
             causes: vec![],
             details: None,
             hint: None,
+            conflict: None,
+            quota: None,
         }
     }
 }
@@ -152,6 +196,21 @@ mod tests {
             details: Some("1 of 2 failed".to_owned()),
             hint: Some("free some space".to_owned()),
             ..ErrorDocument::new(ProblemCode::Unavailable, "cannot write x")
+        });
+        check(&ErrorDocument {
+            conflict: Some(VersionConflictDetails {
+                target: "task_4".to_owned(),
+                expected_version: 1,
+                found_version: 2,
+                fields: vec![FieldDifference {
+                    field: "status".to_owned(),
+                    expected: Some("pending".to_owned()),
+                    found: None,
+                }],
+                events: vec!["task.claimed".to_owned()],
+                why_not: Some("it is running".to_owned()),
+            }),
+            ..ErrorDocument::new(ProblemCode::VersionConflict, "task_4 has version 2, not 1")
         });
     }
 }

@@ -206,6 +206,7 @@ mod tests {
         TaskRow {
             task: (&task()).into(),
             blocked_by: vec![(&task()).into()],
+            quotas: vec![],
             session: Some(session().id),
             session_status: Some(session().status),
             started_at: session().started_at,

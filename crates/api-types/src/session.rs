@@ -59,6 +59,9 @@ pub struct SessionDocument {
     pub summary: Option<String>,
     /// What a person should know that is no failure.
     pub warnings: Option<Vec<String>>,
+    /// Counts changes from 1; renewing the lease is one.
+    #[serde(default)]
+    pub version: u64,
 }
 
 schemas! {
@@ -90,6 +93,7 @@ impl From<&Session> for SessionDocument {
             gates: outcome.map(|outcome| outcome.gates.clone()),
             summary: outcome.and_then(|outcome| outcome.summary.clone()),
             warnings: outcome.map(|outcome| outcome.warnings.clone()),
+            version: session.version,
         }
     }
 }

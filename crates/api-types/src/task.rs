@@ -15,7 +15,9 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{dependencies::DependencyRef, envelope::schemas, session::SessionDocument};
+use crate::{
+    dependencies::DependencyRef, envelope::schemas, quota::QuotaInTheWay, session::SessionDocument,
+};
 
 /// A task by itself: what `start`, `retry`, `timeout ID` and `task …` print.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +114,9 @@ pub struct TaskRow {
     /// The chains that it waits for: the newest task of each. Empty once it is ready.
     #[serde(default)]
     pub blocked_by: Vec<DependencyRef>,
+    /// The quotas that it waits for: its owner or project has used them up.
+    #[serde(default)]
+    pub quotas: Vec<QuotaInTheWay>,
     /// Its newest session's id.
     pub session: Option<SessionId>,
     /// Where that stands.
@@ -136,6 +141,9 @@ pub struct TaskDetailsDocument {
     /// As in a list.
     #[serde(default)]
     pub blocked_by: Vec<DependencyRef>,
+    /// The quotas that it waits for: its owner or project has used them up.
+    #[serde(default)]
+    pub quotas: Vec<QuotaInTheWay>,
     /// Its newest session, whole.
     pub session: Option<SessionDocument>,
     /// Where that stands.
@@ -226,6 +234,7 @@ mod tests {
         check(&TaskDetailsDocument {
             task: plain,
             blocked_by: vec![],
+            quotas: vec![],
             session: Some((&session()).into()),
             session_status: Some(SessionStatus::Failed),
             started_at: session().started_at,
@@ -261,6 +270,7 @@ mod tests {
         let details = TaskDetailsDocument {
             task: plain.clone(),
             blocked_by: vec![],
+            quotas: vec![],
             session: None,
             session_status: None,
             started_at: None,

@@ -26,7 +26,7 @@ use crate::{
 
 pub use self::{
     export::export,
-    head::{Head, InvalidHex, hex, unhex},
+    head::Head,
     line::{Line, Opening},
     one_stream::verify_stream,
     whole::{Beginning, verify},

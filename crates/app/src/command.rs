@@ -10,6 +10,7 @@ use domain::{
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
+    quota::{Quota, QuotaKey},
     retry::Backoff,
     session::{Session, SessionCommand, StopReason},
     task::{Continuation, Limits, Paper, Priority, Task, TaskKind, TaskMode, TaskState},
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::Error,
     event::{Actor, DaemonStarted, Door, KeyRotated},
+    expected::{self, Expected},
     locks::{LockCommand, LockReply},
     ports::store::{Effect, Tx},
     use_cases as verbs,
@@ -413,6 +415,29 @@ pub enum Command {
         /// What it found.
         found: DaemonStarted,
     },
+    /// Change something only where everything is still as the caller has seen it.
+    Expecting {
+        /// What was seen.
+        expected: Vec<Expected>,
+        /// What to change.
+        command: Box<Command>,
+    },
+    /// Allow so much and no more. What is there already stays.
+    SetQuota {
+        /// The project from which it is asked for.
+        project: ProjectId,
+        /// Which.
+        key: QuotaKey,
+        /// So much.
+        max: u64,
+    },
+    /// Remove a quota.
+    RemoveQuota {
+        /// The project from which it is asked for.
+        project: ProjectId,
+        /// Which.
+        key: QuotaKey,
+    },
 }
 
 /// What came of a command.
@@ -468,6 +493,13 @@ pub enum Output {
     Tasks {
         /// Their ids.
         tasks: Vec<TaskId>,
+    },
+    /// A quota as it is now, or as it was when it was removed.
+    Quota {
+        /// It.
+        quota: Quota,
+        /// How much there is of what it counts.
+        used: u64,
     },
 }
 
@@ -590,6 +622,18 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
         Command::RecordDaemonStart { project, found } => {
             verbs::record_daemon_start(change, *project, found)
         }
+        Command::Expecting { expected, command } => {
+            match expected::conflict(&*change.tx(), expected)? {
+                None => dispatch(change, command),
+                Some(conflict) => {
+                    // Rolled back with everything else, as the answer is an error.
+                    let verdict = dispatch(change, command);
+                    Err(Error::Version(Box::new(conflict.judged(verdict)?)))
+                }
+            }
+        }
+        Command::SetQuota { project, key, max } => verbs::set_quota(change, *project, key, *max),
+        Command::RemoveQuota { project, key } => verbs::remove_quota(change, *project, key),
         Command::Lock { project, command } => verbs::change_locks(change, *project, command),
         Command::Detach { task, agent } => verbs::detach(change, *task, agent.as_ref()),
         Command::EndExternal {
@@ -606,6 +650,20 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
                 gates,
             };
             verbs::end_external(change, *task, agent.as_ref(), &end, recovery)
+        }
+    }
+}
+
+impl Command {
+    /// The same, only where a task has this version still; without a version as it is.
+    #[must_use]
+    pub fn if_task(self, id: TaskId, version: Option<u64>) -> Self {
+        match version {
+            None => self,
+            Some(version) => Self::Expecting {
+                expected: vec![Expected::Task { id, version }],
+                command: Box::new(self),
+            },
         }
     }
 }

@@ -78,8 +78,8 @@ pub enum CrashPoint {
 }
 
 impl CrashPoint {
-    /// All, in the order of a session's life.
-    pub const ALL: [Self; 16] = [
+    /// Those of a session's life, in its order.
+    pub const OF_SESSIONS: [Self; 16] = [
         Self::Logged,
         Self::Claimed,
         Self::RunnerStarted,
@@ -122,6 +122,12 @@ impl CrashPoint {
 
     /// Those of purging, which may come at any time.
     pub const OF_PURGING: [Self; 3] = [Self::Retired, Self::Purged, Self::PurgedCheckpoints];
+
+    /// Every one.
+    pub fn every() -> impl Iterator<Item = Self> {
+        let of_sessions = Self::OF_SESSIONS.into_iter().chain(Self::OF_CHECKPOINTS);
+        of_sessions.chain(Self::OF_REPAIR).chain(Self::OF_PURGING)
+    }
 
     /// Its name.
     #[must_use]

@@ -1,7 +1,9 @@
 //! What a use case answers when it does not do what was asked.
 
-use domain::{lock::LockRefused, rejection::Rejected};
+use domain::{lock::LockRefused, quota::QuotaUse, rejection::Rejected};
 use serde::{Deserialize, Serialize};
+
+use crate::expected::VersionConflict;
 
 /// Every failure that a caller can act on. It travels over the local socket as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -40,6 +42,12 @@ pub enum Error {
         /// What was changed.
         what: String,
     },
+    /// It is not as the caller has seen it; nothing was done.
+    #[error("{_0}")]
+    Version(Box<VersionConflict>),
+    /// A quota is used up.
+    #[error("the quota is used up: {_0}")]
+    Quota(QuotaUse),
     /// The caller speaks under a fence that is void.
     #[error("{session} no longer holds its task: it must stop and change nothing more")]
     FenceLost {

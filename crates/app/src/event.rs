@@ -13,6 +13,7 @@ use std::{fmt, str::FromStr};
 
 use domain::{
     id::{InvalidId, ProjectId, SessionId, TaskId},
+    quota::QuotaKey,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -155,6 +156,13 @@ pub struct KeyRotated {
     pub current: String,
     /// Its public half, in hexadecimal digits.
     pub public_key: String,
+}
+
+/// The content of `quota.removed`; that of `quota.set` is the quota itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaRemoved {
+    /// Which.
+    pub key: QuotaKey,
 }
 
 /// The content of `daemon.started`: what a daemon found of a project when it started.

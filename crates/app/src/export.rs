@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    audit::hex,
     error::Error,
     event::{Entry, Header, Stream, StreamKind},
+    hex::hex,
     papers::{self, Papers},
     ports::store::Reader,
 };

@@ -291,9 +291,7 @@ mod tests {
     #[test]
     fn every_moment_has_a_name_of_its_own() {
         let acts: Vec<String> = Act::all().map(|act| act.to_string()).collect();
-        let points = CrashPoint::ALL.iter().chain(&CrashPoint::OF_CHECKPOINTS);
-        let points = points.chain(&CrashPoint::OF_REPAIR);
-        let points = points.map(|point| point.as_str().to_owned());
+        let points = CrashPoint::every().map(|point| point.as_str().to_owned());
         let all: Vec<String> = points.chain(acts).collect();
         let different: BTreeSet<&String> = all.iter().collect();
         assert_eq!(different.len(), all.len(), "{all:?}");

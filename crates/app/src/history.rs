@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
-    audit::{hex, unhex},
     error::Error,
     event::{Entry, Header, Stream, StreamKind},
+    hex::{hex, unhex},
     ports::{
         journal::{Level, LogEntry, NewEntry},
         store::Reader,

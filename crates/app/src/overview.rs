@@ -6,6 +6,7 @@ use domain::{
     id::{Key, TaskId},
     process::ProcessIdentity,
     project::Project,
+    quota::QuotaUse,
     session::{Session, SessionStatus},
     task::{TaskState, TaskStatus},
     time::{Due, Timestamp},
@@ -73,6 +74,9 @@ pub struct TaskLine {
     /// The chains that it waits for: the newest task of each, with its status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<(TaskId, TaskStatus)>,
+    /// The quotas that it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<QuotaUse>,
     /// Its newest session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionLine>,
@@ -138,6 +142,7 @@ impl From<&TaskView> for TaskLine {
             timeout_seconds: task.limits.timeout_seconds,
             timeout_warning_seconds: task.limits.timeout_warning_seconds,
             blocked_by: view.blocked_by.clone(),
+            quotas: view.quotas.clone(),
             session: view.session.as_ref().map(SessionLine::from),
         }
     }

@@ -86,16 +86,25 @@ impl Purger {
     /// Where it is not deleted, or a task that has not ended goes on from it: then nothing is
     /// changed. Else where something is left, which [`Self::finish`] removes another time.
     pub fn purge(&self, id: TaskId) -> Result<Purged, PurgeError> {
+        self.purge_expecting(id, None)
+    }
+
+    /// The same, only where the task has this version still.
+    ///
+    /// # Errors
+    /// As [`Self::purge`]; [`Error::Version`] where it has another.
+    pub fn purge_expecting(&self, id: TaskId, version: Option<u64>) -> Result<Purged, PurgeError> {
         let details = self.details(id)?;
         let mut purged = Purged::default();
-        if details.view.task.deleted_at.is_some() {
+        let is_stale = version.is_some_and(|version| version != details.view.task.version);
+        if !is_stale && details.view.task.deleted_at.is_some() {
             self.retire(&details, &mut purged)?;
             CrashPoint::Retired.reached();
         }
         let request = Request {
             meta: self.meta.clone(),
             done: vec![],
-            command: Command::PurgeTasks { tasks: vec![id] },
+            command: Command::PurgeTasks { tasks: vec![id] }.if_task(id, version),
         };
         let Output::Tasks { .. } = self.store.execute(request)?.output else {
             return Err(unexpected().into());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::{
     id::{Key, ProjectId, SessionId, TaskId, TaskRef},
     project::Project,
+    quota::{Quota, QuotaUse, Rooms},
     session::Session,
     task::{Task, TaskKind, TaskStatus},
 };
@@ -18,6 +19,7 @@ use crate::{
     overview::{Overview, TaskLine},
     papers::{self, Papers},
     ports::store::{Effect, Reader},
+    use_cases as verbs,
 };
 
 /// Deleted tasks that are read at once.
@@ -167,6 +169,8 @@ pub enum Query {
         /// The position.
         position: u64,
     },
+    /// Every quota, with how far it is used.
+    Quotas,
     /// Locks of a project.
     Locks {
         /// Which project.
@@ -207,6 +211,9 @@ pub struct TaskView {
     pub session: Option<Session>,
     /// The chains that it waits for: the newest task of each, with its status. Empty once ready.
     pub blocked_by: Vec<(TaskId, TaskStatus)>,
+    /// The quotas that are used up and that it would start within. Empty where it waits for a chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<QuotaUse>,
 }
 
 /// A task with everything.
@@ -305,6 +312,13 @@ pub enum View {
         /// Whether there is at least one entry.
         goes_on: bool,
     },
+    /// To [`Query::Quotas`].
+    Quotas {
+        /// Each, with how much there is of what it counts.
+        quotas: Vec<(Quota, u64)>,
+        /// The month of those that count by month.
+        month: u32,
+    },
     /// To [`Query::Locks`].
     Locks {
         /// The answer.
@@ -402,6 +416,16 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
         Query::LogBehind { position } => Ok(View::LogBehind {
             goes_on: !reader.events(None, *position, 1)?.is_empty(),
         }),
+        Query::Quotas => {
+            let quotas = reader.quotas()?.into_iter().map(|quota| {
+                let used = verbs::used(reader, &quota.key)?;
+                Ok((quota, used))
+            });
+            Ok(View::Quotas {
+                quotas: quotas.collect::<Result<_, Error>>()?,
+                month: domain::quota::month_of(reader.looked_at()),
+            })
+        }
         Query::Locks { project, about } => Ok(View::Locks {
             notice: locks::answer(reader, *project, about)?,
         }),
@@ -533,10 +557,14 @@ fn dependencies(reader: &dyn Reader, task: &Task) -> Result<Vec<Task>, Error> {
     Ok(found)
 }
 
-fn view(reader: &dyn Reader, task: Task) -> Result<TaskView, Error> {
+fn view(reader: &dyn Reader, rooms: &Rooms, task: Task) -> Result<TaskView, Error> {
     let session = reader.sessions_of(task.id)?.pop();
+    let blocked_by = blocked_by(reader, &task)?;
+    let waits = task.status() == TaskStatus::Pending && blocked_by.is_empty();
+    let quotas = rooms.in_the_way(task.project, &task.spec.owner);
     Ok(TaskView {
-        blocked_by: blocked_by(reader, &task)?,
+        quotas: quotas.filter(|_| waits).cloned().collect(),
+        blocked_by,
         session,
         task,
     })
@@ -569,7 +597,7 @@ fn details(reader: &dyn Reader, id: TaskId) -> Result<TaskDetails, Error> {
         sessions: reader.sessions_of(id)?,
         dependencies: dependencies(reader, &task)?,
         dependants: reader.dependants(task.chain.root)?,
-        view: view(reader, task)?,
+        view: view(reader, &verbs::rooms(reader)?, task)?,
     })
 }
 
@@ -578,9 +606,10 @@ fn overview(reader: &dyn Reader, root: &str, limit: usize) -> Result<Option<Over
         return Ok(None);
     };
     let tasks = newest(reader, project.id, limit)?;
+    let rooms = verbs::rooms(reader)?;
     let lines = tasks
         .into_iter()
-        .map(|task| Ok(TaskLine::from(&view(reader, task)?)));
+        .map(|task| Ok(TaskLine::from(&view(reader, &rooms, task)?)));
     Ok(Some(Overview {
         live: reader.live_sessions(Some(project.id))?,
         tasks: lines.collect::<Result<_, Error>>()?,
@@ -590,9 +619,10 @@ fn overview(reader: &dyn Reader, root: &str, limit: usize) -> Result<Option<Over
 }
 
 fn status(reader: &dyn Reader, project: ProjectId, limit: usize) -> Result<View, Error> {
+    let rooms = verbs::rooms(reader)?;
     let tasks = newest(reader, project, limit)?
         .into_iter()
-        .map(|task| view(reader, task))
+        .map(|task| view(reader, &rooms, task))
         .collect::<Result<_, _>>()?;
     Ok(View::Status {
         tasks,

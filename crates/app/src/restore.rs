@@ -26,6 +26,7 @@ use crate::{
     error::Error,
     event::{self, Hash, Header, Stream, StreamKind},
     ports::store::{Effect, IdKind, Mark, Tx},
+    use_cases::count_tokens,
 };
 
 /// An event as it was written, with its bytes.
@@ -130,7 +131,17 @@ pub fn restore(tx: &mut dyn Tx, source: &Source, meta: &Meta) -> Result<Restored
     }
     for (session, before) in streams.sessions() {
         if restore_session(tx, session, before)? {
+            let was_over = before.is_some_and(|before| before.status.is_terminal());
+            if let (false, Some(outcome)) = (was_over, &session.outcome) {
+                count_tokens(tx, session, outcome.ended_at)?;
+            }
             restored.sessions.push(session.id);
+        }
+    }
+    for (key, quota) in streams.quotas() {
+        match quota {
+            Some(quota) => tx.put_quota(quota)?,
+            None => tx.remove_quota(key)?,
         }
     }
     check_tasks(tx, source, &restored)?;

@@ -8,9 +8,9 @@ use std::{
 };
 
 use app::{
-    audit::{hex, unhex},
     event::{self, GENESIS, Hash, Stream},
     export::{EventLine, Member},
+    hex::{hex, unhex},
     restore::{Source, Told},
 };
 use domain::project::Project;

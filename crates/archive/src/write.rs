@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app::{audit::hex, export::Member};
+use app::{export::Member, hex::hex};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use app::{
-    audit::{Head, hex, unhex},
+    audit::Head,
     faults::{self, Act, Deed, Thing},
+    hex::{hex, unhex},
 };
 use domain::time::Timestamp;
 use ed25519_dalek::{Signer as _, SigningKey};

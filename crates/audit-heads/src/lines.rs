@@ -1,6 +1,9 @@
 //! The two kinds of lines.
 
-use app::audit::{Head, hex, unhex};
+use app::{
+    audit::Head,
+    hex::{hex, unhex},
+};
 use domain::time::Timestamp;
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,7 @@ mod decision;
 mod deps;
 mod diff;
 mod doctor;
+pub(crate) mod expected;
 mod export;
 mod history;
 mod import;
@@ -24,6 +25,7 @@ mod man;
 mod merge;
 mod note;
 mod other_names;
+mod quota;
 mod repair;
 mod retry;
 mod run;
@@ -153,6 +155,8 @@ enum Verb {
     Lock(lock::Args),
     /// Find, count and delete tasks, or speak for an agent outside that holds one
     Task(task::Args),
+    /// Limit what projects and owners may have at once, or in a month
+    Quota(quota::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
     /// Look at the configuration, or change it
@@ -200,6 +204,7 @@ impl Verb {
                 | Self::Repair(_)
                 | Self::Lock(_)
                 | Self::Task(_)
+                | Self::Quota(_)
                 | Self::Other(_)
         )
     }
@@ -336,6 +341,7 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Deps(args) => args.run(context),
         Verb::Lock(args) => args.run(context),
         Verb::Task(args) => args.run(context),
+        Verb::Quota(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),
         Verb::Config(args) => args.run(context),
         Verb::Index(args) => args.run(context),

@@ -12,6 +12,7 @@ use domain::{
 };
 
 use crate::{
+    cli::expected::ExpectedVersion,
     context::{Context, unexpected},
     fail::{Exit, Fail},
     stop::{remove_workspaces, stop},
@@ -23,22 +24,30 @@ const ATTEMPTS: usize = 5;
 
 /// Deletes a task that can be brought back; one that runs is cancelled first. What its sessions left
 /// on the machine goes, after their work was kept.
-pub(crate) fn delete(context: &Context, id: TaskId) -> Result<Task, Fail> {
-    let mut left = ATTEMPTS;
+pub(crate) fn delete(
+    context: &Context,
+    id: TaskId,
+    expected: ExpectedVersion,
+) -> Result<Task, Fail> {
+    let (mut left, mut expected) = (ATTEMPTS, expected);
     loop {
         let details = context.details(id)?;
+        let command = Command::DeleteTask { task: id };
+        if expected.is_stale(&details.view.task) {
+            return deleted(context.change(expected.guard(id, command))?);
+        }
         if details.view.task.status() == TaskStatus::Running {
-            match stop(context, id, StopReason::Cancel) {
-                Ok(_) => {}
+            match stop(context, id, StopReason::Cancel, expected) {
+                // It is no longer as it was seen, and that is our doing.
+                Ok(_) => expected = ExpectedVersion::default(),
                 // Its runner was quicker.
-                Err(fail) if fail.exit == Exit::Conflict => {}
+                Err(fail) if fail.exit == Exit::Conflict && expected.version().is_none() => {}
                 Err(fail) => return Err(fail),
             }
         }
         remove_workspaces(context, &context.details(id)?)?;
-        match context.change(Command::DeleteTask { task: id }) {
-            Ok(Output::Task { task, .. }) => return Ok(*task),
-            Ok(_) => return Err(unexpected("delete")),
+        match context.change(expected.guard(id, command)) {
+            Ok(output) => return deleted(output),
             Err(fail) if left == 0 || fail.exit != Exit::Conflict => return Err(fail),
             // Somebody may have started it meanwhile.
             Err(fail) => match context.details(id)?.view.task.status() {
@@ -46,6 +55,13 @@ pub(crate) fn delete(context: &Context, id: TaskId) -> Result<Task, Fail> {
                 _ => return Err(fail),
             },
         }
+    }
+}
+
+fn deleted(output: Output) -> Result<Task, Fail> {
+    match output {
+        Output::Task { task, .. } => Ok(*task),
+        _ => Err(unexpected("delete")),
     }
 }
 
@@ -68,8 +84,13 @@ pub(crate) fn purger(context: &Context) -> Result<Purger, Fail> {
 }
 
 /// Purges a deleted task, and says what is kept of its work.
-pub(crate) fn purge(context: &Context, purger: &Purger, id: TaskId) -> Result<PurgedTask, Fail> {
-    let purged = purger.purge(id)?;
+pub(crate) fn purge(
+    context: &Context,
+    purger: &Purger,
+    id: TaskId,
+    expected: ExpectedVersion,
+) -> Result<PurgedTask, Fail> {
+    let purged = purger.purge_expecting(id, expected.version())?;
     let out = &context.out;
     for reference in &purged.kept {
         out.say(format_args!(

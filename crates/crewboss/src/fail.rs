@@ -2,8 +2,15 @@
 
 use std::{error::Error as StdError, fmt::Write as _, io};
 
-use api_types::{ErrorDocument, ProblemCode};
-use domain::{failure::Failure, lock::LockRefused};
+use api_types::{
+    ErrorDocument, FieldDifference, ProblemCode, QuotaInTheWay, VersionConflictDetails,
+};
+use app::expected::VersionConflict;
+use domain::{
+    failure::Failure,
+    lock::LockRefused,
+    quota::{QuotaResource, QuotaUse},
+};
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +75,8 @@ pub(crate) struct Fail {
     causes: Vec<String>,
     details: Option<String>,
     hint: Option<String>,
+    conflict: Option<Box<VersionConflict>>,
+    quota: Option<Box<QuotaUse>>,
 }
 
 /// What a verb returns.
@@ -82,6 +91,8 @@ impl Fail {
             causes: Vec::new(),
             details: None,
             hint: None,
+            conflict: None,
+            quota: None,
         }
     }
 
@@ -146,6 +157,12 @@ impl Fail {
             causes: self.causes.clone(),
             details: self.details.clone(),
             hint: self.hint.clone(),
+            retryable: match &self.conflict {
+                Some(conflict) => conflict.retryable,
+                None => self.code.is_retryable(),
+            },
+            conflict: self.conflict.as_deref().map(conflict_details),
+            quota: self.quota.as_deref().map(QuotaInTheWay::from),
             ..ErrorDocument::new(self.code, self.message.clone())
         })
     }
@@ -169,6 +186,47 @@ impl Fail {
         }
         text
     }
+}
+
+fn conflict_details(conflict: &VersionConflict) -> VersionConflictDetails {
+    let fields = conflict.fields.iter().map(|one| FieldDifference {
+        field: one.field.clone(),
+        expected: one.expected.clone(),
+        found: one.found.clone(),
+    });
+    VersionConflictDetails {
+        target: conflict.target.clone(),
+        expected_version: conflict.expected,
+        found_version: conflict.found,
+        fields: fields.collect(),
+        events: conflict.events.clone(),
+        why_not: conflict.why_not.clone(),
+    }
+}
+
+/// What a person reads below: each field as it was and is.
+fn told_differences(conflict: &VersionConflict) -> Option<String> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let fields = conflict.fields.iter();
+    let lines: Vec<String> = fields
+        .map(|one| {
+            let (expected, found) = (text(&one.expected), text(&one.found));
+            format!("  {}: {expected} -> {found}", one.field)
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn way_out_of(quota: &QuotaUse) -> String {
+    let resource = quota.key.resource.as_str().replace('_', "-");
+    let room = match quota.key.resource {
+        QuotaResource::QueuedTasks => "there is room as tasks start or are cancelled",
+        QuotaResource::ActiveSessions => "there is room as tasks end",
+        QuotaResource::TokensMonth => "there is room with the next month, in UTC",
+    };
+    format!(
+        "{room}; `crewboss quota set {resource} MAX` changes it, `crewboss quota list` shows all"
+    )
 }
 
 /// The table of problems decides.
@@ -203,6 +261,8 @@ impl From<app::error::Error> for Fail {
             E::Rejected(_) => ProblemCode::Rejected,
             E::Exists { .. } => ProblemCode::Exists,
             E::Conflict { .. } => ProblemCode::Conflict,
+            E::Version(_) => ProblemCode::VersionConflict,
+            E::Quota(_) => ProblemCode::QuotaExceeded,
             E::FenceLost { .. } => ProblemCode::FenceLost,
             E::Lock { refused } => problem_of(refused),
             E::Limit { .. } => ProblemCode::Limit,
@@ -227,6 +287,26 @@ impl From<app::error::Error> for Fail {
                     "`crewboss retry {} --run` does that",
                     refused.target
                 )),
+            E::Version(conflict) => {
+                let hint = match &conflict.why_not {
+                    None => {
+                        format!(
+                            "look again, and expect version {} if it is still right",
+                            conflict.found
+                        )
+                    }
+                    Some(why) => format!("asking again makes no sense: {why}"),
+                };
+                Self {
+                    details: told_differences(&conflict),
+                    conflict: Some(conflict),
+                    ..fail.hint(hint)
+                }
+            }
+            E::Quota(quota) => Self {
+                quota: Some(Box::new(quota.clone())),
+                ..fail.hint(way_out_of(&quota))
+            },
             E::Corrupt { .. } => fail.hint("`crewboss doctor` looks closer"),
             _ => fail,
         }

@@ -23,6 +23,7 @@ use domain::{
 };
 
 use crate::{
+    cli::expected::ExpectedVersion,
     context::{Context, unexpected},
     fail::{Exit, Fail},
     wiring,
@@ -66,6 +67,8 @@ impl Launches {
 pub(crate) enum Wanted {
     /// This one, whatever else waits.
     Task(TaskId),
+    /// The same, where it has this version still.
+    TaskOf(TaskId, ExpectedVersion),
     /// The next of the queue.
     Next,
     /// So many that at most so many run at once.
@@ -80,7 +83,9 @@ pub(crate) fn launch(
 ) -> Result<Launches, Fail> {
     let config = context.config()?;
     let (task, policy) = match wanted {
-        Wanted::Task(task) => (Some(task), wiring::policy(config, None, 1)),
+        Wanted::Task(task) | Wanted::TaskOf(task, _) => {
+            (Some(task), wiring::policy(config, None, 1))
+        }
         Wanted::Next => (None, wiring::policy(config, None, 1)),
         Wanted::UpTo(max) => (None, wiring::policy(config, Some(max), max)),
     };
@@ -90,6 +95,10 @@ pub(crate) fn launch(
         policy,
         launcher: context.processes()?.own_identity(),
         lease_millis: config.settings.run.lease_seconds.saturating_mul(1_000),
+    };
+    let claim = match wanted {
+        Wanted::TaskOf(task, expected) => expected.guard(task, claim),
+        Wanted::Task(_) | Wanted::Next | Wanted::UpTo(_) => claim,
     };
     let Output::Claimed { claims, running } = context.change(claim)? else {
         return Err(unexpected("claim"));

@@ -14,6 +14,7 @@ mod history;
 mod interrupt;
 mod launch;
 mod layout;
+mod listing;
 mod output;
 mod papers;
 mod places;

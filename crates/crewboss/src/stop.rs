@@ -14,6 +14,7 @@ use domain::{
 };
 
 use crate::{
+    cli::expected::ExpectedVersion,
     context::{Context, unexpected},
     fail::{Exit, Fail},
     wiring,
@@ -37,9 +38,14 @@ pub(crate) struct Stopped {
 ///
 /// # Errors
 /// Where it has ended already, or does not end in time.
-pub(crate) fn stop(context: &Context, id: TaskId, reason: StopReason) -> Result<Stopped, Fail> {
+pub(crate) fn stop(
+    context: &Context,
+    id: TaskId,
+    reason: StopReason,
+    expected: ExpectedVersion,
+) -> Result<Stopped, Fail> {
     let before = context.details(id)?.view;
-    if before.task.status().is_terminal() {
+    if before.task.status().is_terminal() && !expected.is_stale(&before.task) {
         let status = before.task.status().as_str();
         let message = match reason {
             StopReason::Cancel | StopReason::Rewind => {
@@ -52,7 +58,8 @@ pub(crate) fn stop(context: &Context, id: TaskId, reason: StopReason) -> Result<
         return Err(Fail::new(Exit::Conflict, message));
     }
     let status = before.task.status();
-    match context.change(Command::StopTask { task: id, reason })? {
+    let command = Command::StopTask { task: id, reason };
+    match context.change(expected.guard(id, command))? {
         Output::Stopping {
             task,
             session: None,

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod plan;
 pub mod process;
 pub mod project;
+pub mod quota;
 pub mod redact;
 pub mod rejection;
 pub mod resource;

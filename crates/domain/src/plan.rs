@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::AgentName,
-    id::TaskId,
+    id::{ProjectId, TaskId},
+    quota::Rooms,
     task::{Priority, Task},
 };
 
@@ -15,6 +16,8 @@ use crate::{
 pub struct Candidate {
     /// The task.
     pub task: TaskId,
+    /// Its project.
+    pub project: ProjectId,
     /// Its importance.
     pub priority: Priority,
     /// Its agent.
@@ -31,6 +34,7 @@ impl Candidate {
     pub fn of(task: &Task, waiting_millis: u64) -> Self {
         Self {
             task: task.id,
+            project: task.project,
             priority: task.spec.priority,
             agent: task.spec.agent.clone(),
             owner: task.spec.owner.clone(),
@@ -83,6 +87,17 @@ pub fn effective_priority(candidate: &Candidate, ageing_millis: u64) -> u64 {
 /// tasks; then the oldest. An agent at its cap is passed over and holds nobody else up.
 #[must_use]
 pub fn plan(candidates: &[Candidate], running: &[Occupant], policy: &Policy) -> Vec<TaskId> {
+    plan_within(candidates, running, policy, Rooms::default())
+}
+
+/// As [`plan`], and within quotas: whoever has used his up is passed over and holds nobody else up.
+#[must_use]
+pub fn plan_within(
+    candidates: &[Candidate],
+    running: &[Occupant],
+    policy: &Policy,
+    mut rooms: Rooms,
+) -> Vec<TaskId> {
     let mut per_agent: BTreeMap<&AgentName, u32> = BTreeMap::new();
     let mut per_owner: BTreeMap<&str, u32> = BTreeMap::new();
     for occupant in running {
@@ -105,7 +120,8 @@ pub fn plan(candidates: &[Candidate], running: &[Occupant], policy: &Policy) -> 
             .filter(|(_, candidate)| {
                 let cap = policy.per_agent_max.get(&candidate.agent).copied();
                 let used = per_agent.get(&candidate.agent).copied().unwrap_or(0);
-                cap.is_none_or(|cap| used < cap)
+                let mut full = rooms.in_the_way(candidate.project, &candidate.owner);
+                cap.is_none_or(|cap| used < cap) && full.next().is_none()
             })
             .min_by_key(|(_, candidate)| {
                 let importance = effective_priority(candidate, policy.ageing_millis);
@@ -120,6 +136,7 @@ pub fn plan(candidates: &[Candidate], running: &[Occupant], policy: &Policy) -> 
         let candidate = waiting.remove(index);
         *per_agent.entry(&candidate.agent).or_default() += 1;
         *per_owner.entry(&candidate.owner).or_default() += 1;
+        rooms.take(candidate.project, &candidate.owner);
         chosen.push(candidate.task);
     }
     chosen

@@ -357,6 +357,7 @@ fn bare(task: &Task) -> TaskDetails {
             task: task.clone(),
             session: None,
             blocked_by: vec![],
+            quotas: vec![],
         },
         chain: vec![task.clone()],
         sessions: vec![],

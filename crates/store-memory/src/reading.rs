@@ -14,9 +14,10 @@ use domain::{
     lock::{Lock, LockState, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::Quota,
     session::Session,
-    task::{Priority, Task, TaskKind},
-    time::Now,
+    task::{Priority, Task, TaskKind, TaskStatus},
+    time::{Now, Timestamp},
 };
 
 use crate::state::{State, least_session, least_task};
@@ -72,6 +73,19 @@ fn waited(task: &Task, now: &Now) -> u64 {
         .map_or(created, |due| due.wall.max(created));
     let millis = now.wall.as_millis().saturating_sub(since.as_millis());
     u64::try_from(millis).unwrap_or(0)
+}
+
+fn is_of(own: ProjectId, who: &str, project: Option<ProjectId>, owner: Option<&str>) -> bool {
+    project.is_none_or(|project| project == own) && owner.is_none_or(|owner| owner == who)
+}
+
+fn number_of<'a>(
+    tasks: impl Iterator<Item = &'a Task>,
+    project: Option<ProjectId>,
+    owner: Option<&str>,
+) -> u64 {
+    let of = tasks.filter(|task| is_of(task.project, &task.spec.owner, project, owner));
+    u64::try_from(of.count()).unwrap_or(u64::MAX)
 }
 
 impl Reader for State {
@@ -322,5 +336,42 @@ impl Reader for State {
 
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         Ok(self.marks.get(&mark).copied().unwrap_or(0))
+    }
+
+    fn looked_at(&self) -> Timestamp {
+        self.looked_at
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        Ok(self.quotas.values().cloned().collect())
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        let live = self.live.keys().filter_map(|id| self.sessions.get(id));
+        let owners = live.filter_map(|session| self.tasks.get(&session.task));
+        Ok(number_of(owners, project, owner))
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        let listed = self.tasks.values().filter(|task| {
+            let counted = app::ports::store::counted_as(task);
+            counted == Some(TaskStatus::Pending)
+        });
+        Ok(number_of(listed, project, owner))
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        let counted = self
+            .tokens
+            .iter()
+            .filter(|((of, own, who), _)| *of == month && is_of(*own, who, project, owner));
+        Ok(counted
+            .map(|(_, tokens)| *tokens)
+            .fold(0, u64::saturating_add))
     }
 }

@@ -11,6 +11,7 @@ use domain::{
     id::{Key, LockId, ProjectId, SessionId, TaskId},
     lock::{Lock, Totals},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
     time::Timestamp,
@@ -41,7 +42,11 @@ pub(crate) struct State {
     pub(crate) lock_paths: BTreeMap<(ProjectId, String, LockId), bool>,
     pub(crate) lock_totals: BTreeMap<ProjectId, Totals>,
     pub(crate) answers: BTreeMap<String, (Timestamp, Reply)>,
+    pub(crate) quotas: BTreeMap<QuotaKey, Quota>,
+    pub(crate) tokens: BTreeMap<(u32, ProjectId, String), u64>,
     pub(crate) generation: u64,
+    /// When it was last looked at.
+    pub(crate) looked_at: Timestamp,
 }
 
 impl State {

@@ -15,9 +15,10 @@ use domain::{
     lock::{Lock, LockState, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
-    time::Now,
+    time::{Now, Timestamp},
 };
 
 use crate::state::State;
@@ -316,6 +317,33 @@ impl Tx for Transaction<'_> {
         Ok(())
     }
 
+    fn put_quota(&mut self, quota: &Quota) -> Result<(), Error> {
+        self.put(|state| &mut state.quotas, quota.key.clone(), quota.clone());
+        Ok(())
+    }
+
+    fn remove_quota(&mut self, key: &QuotaKey) -> Result<(), Error> {
+        self.take(|state| &mut state.quotas, key);
+        Ok(())
+    }
+
+    fn add_tokens(
+        &mut self,
+        month: u32,
+        project: ProjectId,
+        owner: &str,
+        tokens: u64,
+    ) -> Result<(), Error> {
+        let key = (month, project, owner.to_owned());
+        let counted = self.state.tokens.get(&key).copied().unwrap_or(0);
+        self.put(
+            |state| &mut state.tokens,
+            key,
+            counted.saturating_add(tokens),
+        );
+        Ok(())
+    }
+
     fn remove_effect(&mut self, effect: &Effect) -> Result<(), Error> {
         let owed = self.state.effects.get(&effect.task).copied();
         if owed.is_some_and(|owed| owed <= effect.version) {
@@ -443,5 +471,30 @@ impl Reader for Transaction<'_> {
 
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         self.state.mark(mark)
+    }
+
+    fn looked_at(&self) -> Timestamp {
+        self.now.wall
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        self.state.quotas()
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        self.state.active(project, owner)
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        self.state.queued(project, owner)
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        self.state.tokens(month, project, owner)
     }
 }

@@ -14,6 +14,7 @@ mod groups;
 mod locks;
 mod log;
 mod pages;
+mod quotas;
 mod ready;
 mod replace;
 mod row;

@@ -72,7 +72,7 @@ pub(crate) fn come(
     let mut found = Vec::new();
     for come in COME {
         let sql = format!(
-            "SELECT id, created_at, due_wall, priority, agent, owner FROM tasks {come}
+            "SELECT id, created_at, due_wall, priority, agent, owner, project FROM tasks {come}
              AND (?4 IS NULL OR project = ?4) LIMIT ?5"
         );
         let mut statement = connection.prepare_cached(&sql).explain()?;
@@ -80,9 +80,13 @@ pub(crate) fn come(
         let (boot, millis, wall) = moment(now);
         let rows = statement
             .query_map(params![boot, millis, wall, project, limit(rows)], |row| {
-                let agent: String = row.get(4)?;
-                let (priority, owner) = (row.get(3)?, row.get(5)?);
-                candidate(row, priority, &agent, owner, now)
+                let of = Group {
+                    project: row.project_id(6)?,
+                    priority: row.get(3)?,
+                    agent: row.get(4)?,
+                    owner: row.get(5)?,
+                };
+                candidate(row, &of, now)
             })
             .explain()?;
         for row in rows {
@@ -109,10 +113,7 @@ fn oldest(
                 group.owner,
                 limit(rows)
             ],
-            |row| {
-                let owner = group.owner.clone();
-                candidate(row, group.priority, &group.agent, owner, now)
-            },
+            |row| candidate(row, group, now),
         )
         .explain()?;
     for row in rows {
@@ -121,20 +122,15 @@ fn oldest(
     Ok(())
 }
 
-fn candidate(
-    row: &Row<'_>,
-    priority: u8,
-    agent: &str,
-    owner: String,
-    now: &Now,
-) -> rusqlite::Result<Candidate> {
+fn candidate(row: &Row<'_>, of: &Group, now: &Now) -> rusqlite::Result<Candidate> {
     let created = row.time(1)?;
     let since = row.maybe_time(2)?.map_or(created, |due| due.max(created));
     Ok(Candidate {
         task: row.task_id(0)?,
-        priority: Priority::try_from(priority).map_err(|error| unreadable(3, error))?,
-        agent: agent.parse().map_err(|error| unreadable(4, error))?,
-        owner,
+        project: of.project,
+        priority: Priority::try_from(of.priority).map_err(|error| unreadable(3, error))?,
+        agent: of.agent.parse().map_err(|error| unreadable(4, error))?,
+        owner: of.owner.clone(),
         waiting_millis: waited(since, now),
     })
 }

@@ -91,7 +91,10 @@ pub(crate) fn insert_project(connection: &Connection, project: &Project) -> Resu
 /// The kept counters of a project.
 pub(crate) fn counts(connection: &Connection, project: ProjectId) -> Result<Counts, Error> {
     let mut statement = connection
-        .prepare_cached("SELECT status, count FROM counters WHERE project = ?1 AND count > 0")
+        .prepare_cached(
+            "SELECT status, sum(count) FROM counters WHERE project = ?1
+             GROUP BY status HAVING sum(count) > 0",
+        )
         .explain()?;
     let rows = statement
         .query_map([project_number(project)], |row| {

@@ -49,7 +49,7 @@ const INSERT: &str = "INSERT INTO tasks (id, project, status, kind, priority, un
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
     ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
 const BEFORE: &str =
-    "SELECT project, status, archived_at, deleted_at FROM tasks WHERE id = ?1 AND version = ?2";
+    "SELECT status, archived_at, deleted_at FROM tasks WHERE id = ?1 AND version = ?2";
 const UPDATE: &str = "UPDATE tasks SET status = ?2, fence = ?3, requeues = ?4, retried_by = ?5,
     timeout = ?6, timeout_warning = ?7, retries_max = ?8, auto_retry = ?9, archived_at = ?10,
     deleted_at = ?11, updated_at = ?12, version = ?13, state = ?14, purged_at = ?15
@@ -192,7 +192,7 @@ pub(crate) fn insert(connection: &Connection, task: &Task) -> Result<(), Error> 
     if task.status() == TaskStatus::Completed {
         dependencies::release(connection, task.chain.root)?;
     }
-    count(connection, task.project, None, counted_as(task))
+    count(connection, task, None, counted_as(task))
 }
 
 /// Replaces a task whose stored version is `expected`.
@@ -202,13 +202,13 @@ pub(crate) fn update(connection: &Connection, task: &Task, expected: u64) -> Res
         .and_then(|mut statement| {
             statement
                 .query_row(params![task_number(task.id), int(expected)], |row| {
-                    let hidden = row.maybe_time(2)?.is_some() || row.maybe_time(3)?.is_some();
-                    Ok((row.project_id(0)?, status_of(row.get(1)?), hidden))
+                    let hidden = row.maybe_time(1)?.is_some() || row.maybe_time(2)?.is_some();
+                    Ok((status_of(row.get(0)?), hidden))
                 })
                 .optional()
         })
         .explain()?;
-    let Some((project, status, hidden)) = before else {
+    let Some((status, hidden)) = before else {
         return Err(Error::Conflict {
             what: task.id.to_string(),
         });
@@ -237,7 +237,7 @@ pub(crate) fn update(connection: &Connection, task: &Task, expected: u64) -> Res
         })
         .explain()?;
     let was = status.filter(|_| !hidden);
-    count(connection, project, was, counted_as(task))
+    count(connection, task, was, counted_as(task))
 }
 
 /// Replaces what was asked for of a task, and its key with it.
@@ -268,7 +268,7 @@ fn state_column(task: &Task) -> rusqlite::Result<Option<String>> {
 /// Moves a task from one counter to another.
 fn count(
     connection: &Connection,
-    project: ProjectId,
+    task: &Task,
     from: Option<TaskStatus>,
     to: Option<TaskStatus>,
 ) -> Result<(), Error> {
@@ -280,12 +280,13 @@ fn count(
         let Some(status) = status else { continue };
         connection
             .prepare_cached(
-                "INSERT INTO counters (project, status, count) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (project, status) DO UPDATE SET count = count + ?3",
+                "INSERT INTO counters (project, owner, status, count) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (project, owner, status) DO UPDATE SET count = count + ?4",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
-                    project_number(project),
+                    project_number(task.project),
+                    task.spec.owner,
                     status_code(status),
                     change
                 ])

@@ -13,13 +13,14 @@ use domain::{
     lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::Task,
-    time::{Moment, Now},
+    time::{Moment, Now, Timestamp},
 };
 use rusqlite::Connection;
 
-use crate::{dependencies, events, locks, pages, ready, sessions, singles, tasks};
+use crate::{dependencies, events, locks, pages, quotas, ready, sessions, singles, tasks};
 
 /// An open transaction of a connection; opening and ending it is the store's business.
 #[derive(Debug)]
@@ -204,6 +205,31 @@ impl Reader for Transaction<'_> {
     fn mark(&self, mark: Mark) -> Result<u64, Error> {
         singles::mark(self.connection, mark)
     }
+
+    fn looked_at(&self) -> Timestamp {
+        self.now.wall
+    }
+
+    fn quotas(&self) -> Result<Vec<Quota>, Error> {
+        quotas::all(self.connection)
+    }
+
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        quotas::active(self.connection, project, owner)
+    }
+
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error> {
+        quotas::queued(self.connection, project, owner)
+    }
+
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error> {
+        quotas::tokens(self.connection, month, project, owner)
+    }
 }
 
 impl Tx for Transaction<'_> {
@@ -281,6 +307,24 @@ impl Tx for Transaction<'_> {
 
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error> {
         singles::add_effect(self.connection, effect)
+    }
+
+    fn put_quota(&mut self, quota: &Quota) -> Result<(), Error> {
+        quotas::put(self.connection, quota)
+    }
+
+    fn remove_quota(&mut self, key: &QuotaKey) -> Result<(), Error> {
+        quotas::remove(self.connection, key)
+    }
+
+    fn add_tokens(
+        &mut self,
+        month: u32,
+        project: ProjectId,
+        owner: &str,
+        tokens: u64,
+    ) -> Result<(), Error> {
+        quotas::add_tokens(self.connection, month, project, owner, tokens)
     }
 
     fn remove_effect(&mut self, effect: &Effect) -> Result<(), Error> {

@@ -76,7 +76,7 @@ fn checksum(document: &Value) -> String {
         let fields = fields.iter().filter(|(name, _)| *name != CHECKSUM);
         object(fields, &mut canonical);
     }
-    app::ports::checkpoints::hex(&Sha256::digest(canonical))
+    app::hex::hex(&Sha256::digest(canonical))
 }
 
 fn write(value: &Value, out: &mut Vec<u8>) {
@@ -125,7 +125,7 @@ mod tests {
         let other: Value = serde_json::from_str(other).unwrap();
         assert_eq!(checksum(&one), checksum(&other));
         let canonical = "{\"a\":true,\"b\":[1,{\"c\":\"ä\\n\",\"d\":null}]}";
-        let documented = app::ports::checkpoints::hex(&Sha256::digest(canonical));
+        let documented = app::hex::hex(&Sha256::digest(canonical));
         assert_eq!(checksum(&one), documented);
     }
 }

@@ -17,7 +17,9 @@ pub mod external;
 pub mod keeping;
 pub mod locks;
 pub mod log;
+pub mod quotas;
 pub mod retrying;
+pub mod versions;
 
 use std::sync::Arc;
 
@@ -97,6 +99,20 @@ macro_rules! store_contract {
             keeping::effects_are_owed_until_they_are_done,
             keeping::effects_are_read_in_pages,
             keeping::generation_changes_with_every_commit,
+            versions::a_change_is_refused_where_another_came_between,
+            versions::a_refusal_says_whether_asking_again_makes_sense,
+            versions::of_many_from_one_version_one_gets_through,
+            versions::what_is_no_longer_kept_is_not_invented,
+            versions::a_session_has_versions_too,
+            quotas::a_full_queue_takes_nothing_more,
+            quotas::many_threads_fill_a_quota_and_no_more,
+            quotas::waiting_tasks_stay_queued_by_themselves,
+            quotas::claims_pass_over_who_has_used_his_up,
+            quotas::an_outside_agent_counts_too,
+            quotas::tokens_are_counted_by_month,
+            quotas::quotas_are_set_changed_and_removed,
+            quotas::a_lowered_quota_ends_nothing,
+            quotas::a_failing_call_counts_nothing,
             log::both_chains_verify_from_the_beginning,
             faults::a_failing_call_leaves_nothing_behind,
         );

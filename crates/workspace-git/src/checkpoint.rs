@@ -45,7 +45,7 @@ fn own<'a>(git: &'a Git, project: &Path) -> Result<Option<Located<'a>>, Workspac
 fn private_place(layout: &Layout, project: &Path) -> Result<PathBuf, WorkspaceError> {
     let project = fs::canonicalize(project).map_err(io_error("find", project))?;
     let digest = Sha256::digest(project.as_os_str().as_bytes());
-    let key = app::ports::checkpoints::hex(&digest[..6]);
+    let key = app::hex::hex(&digest[..6]);
     Ok(layout
         .real()?
         .state()
@@ -131,9 +131,12 @@ pub(crate) fn take(
     {
         return of_commit(&repository, request, &repository.commit(commit)?);
     }
-    let parent = match worktree.head()? {
-        Some(head) => Some(head),
-        None => record.start.clone(),
+    let parent = match worktree
+        .detached_at()
+        .filter(|at| record.start.as_ref() == Some(at))
+    {
+        Some(start) => Some(start),
+        None => worktree.head()?.or_else(|| record.start.clone()),
     };
     let mut tree = kept(&worktree, parent.as_ref(), request)?;
     tree.warnings.extend(guard.warnings);
@@ -313,7 +316,6 @@ pub(crate) fn keep(
     id: CheckpointId,
     commit: &CommitId,
 ) -> Result<(), WorkspaceError> {
-    git.require()?;
     let repository = Repository {
         git,
         common: repository.to_owned(),
@@ -542,7 +544,7 @@ fn seal(index: &Path) -> Option<String> {
     let size = file.metadata().ok()?.len();
     let mut seal = [0; 20];
     file.read_exact_at(&mut seal, size.checked_sub(20)?).ok()?;
-    (seal != [0; 20]).then(|| app::ports::checkpoints::hex(&seal))
+    (seal != [0; 20]).then(|| app::hex::hex(&seal))
 }
 
 /// Copies an index with its time, by which git knows what it must read again.

@@ -14,6 +14,7 @@ mod combine;
 mod commit;
 mod git;
 mod guard;
+mod identity;
 mod inventory;
 mod layout;
 mod merge;

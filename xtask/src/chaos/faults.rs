@@ -6,6 +6,7 @@
 
 mod agent;
 mod claims;
+mod loss;
 mod moments;
 mod report;
 mod round;

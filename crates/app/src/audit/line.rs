@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Row, head::hash_as_hex};
+use super::Row;
 use crate::{
     error::Error,
     event::{self, Entry, GENESIS, Hash, Stream},
@@ -21,7 +21,7 @@ pub struct Opening {
     /// Entries behind this position follow.
     pub after: u64,
     /// The hash of the log's chain at that position.
-    #[serde(with = "hash_as_hex")]
+    #[serde(with = "crate::hex::digits")]
     pub previous_global_hash: Hash,
 }
 
@@ -75,16 +75,16 @@ pub struct Line {
     /// The content, as stored; nothing where retention has dropped it.
     pub payload: Option<String>,
     /// The SHA-256 of the content.
-    #[serde(with = "hash_as_hex")]
+    #[serde(with = "crate::hex::digits")]
     pub payload_hash: Hash,
     /// The stream's hash before this entry.
-    #[serde(with = "hash_as_hex")]
+    #[serde(with = "crate::hex::digits")]
     pub previous_stream_hash: Hash,
     /// The stream's hash.
-    #[serde(with = "hash_as_hex")]
+    #[serde(with = "crate::hex::digits")]
     pub stream_hash: Hash,
     /// The log's hash.
-    #[serde(with = "hash_as_hex")]
+    #[serde(with = "crate::hex::digits")]
     pub global_hash: Hash,
 }
 

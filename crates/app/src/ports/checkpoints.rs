@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::folders::FolderError;
+use crate::hex::hex;
 
 /// The schema of `manifest.json`.
 pub const MANIFEST_SCHEMA: &str = "crewboss.checkpoint";
@@ -137,16 +138,6 @@ impl Manifest {
         let files: u64 = self.files.iter().map(|file| file.bytes).sum();
         files + self.workspace.bytes
     }
-}
-
-/// Hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A checkpoint that is there, and what is wrong with it.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::folders::FolderError;
+use crate::event::Hash;
 
 /// How grave an entry is.
 #[derive(
@@ -89,8 +90,9 @@ pub struct LogEntry {
     /// More of it, to the byte as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// The head of the log's chain, in hexadecimal digits.
-    pub hash: String,
+    /// The head of the log's chain.
+    #[serde(with = "crate::hex::digits")]
+    pub hash: Hash,
 }
 
 /// Whether an append has to survive a power cut.

@@ -7,9 +7,10 @@ use domain::{
     lock::{Lock, Resource, Token, Totals},
     plan::{Candidate, Occupant},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
-    time::{Moment, Now},
+    time::{Moment, Now, Timestamp},
 };
 
 use crate::{
@@ -135,6 +136,21 @@ pub trait Reader {
     fn lock_totals(&self, project: ProjectId) -> Result<Totals, Error>;
     /// A number that the store keeps of itself.
     fn mark(&self, mark: Mark) -> Result<u64, Error>;
+    /// When this state was read.
+    fn looked_at(&self) -> Timestamp;
+    /// Every quota, in the order of their keys.
+    fn quotas(&self) -> Result<Vec<Quota>, Error>;
+    /// How many sessions have not ended: of a project or of all, of a task's owner or of all.
+    fn active(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error>;
+    /// How many tasks are pending and neither deleted nor archived, as [`Self::active`].
+    fn queued(&self, project: Option<ProjectId>, owner: Option<&str>) -> Result<u64, Error>;
+    /// How many tokens were counted in a month ([`domain::quota::month_of`]), as [`Self::active`].
+    fn tokens(
+        &self,
+        month: u32,
+        project: Option<ProjectId>,
+        owner: Option<&str>,
+    ) -> Result<u64, Error>;
 }
 
 /// One transaction: reads see its own writes, and nothing of it is seen before it commits.
@@ -189,6 +205,18 @@ pub trait Tx: Reader {
     fn set_mark(&mut self, mark: Mark, value: u64) -> Result<(), Error>;
     /// Notes an effect. One for each task: a later version replaces an earlier one.
     fn add_effect(&mut self, effect: &Effect) -> Result<(), Error>;
+    /// Sets a quota, in place of the one with its key where there is one.
+    fn put_quota(&mut self, quota: &Quota) -> Result<(), Error>;
+    /// Removes a quota, where there is one.
+    fn remove_quota(&mut self, key: &QuotaKey) -> Result<(), Error>;
+    /// Counts tokens of an owner in a project in a month.
+    fn add_tokens(
+        &mut self,
+        month: u32,
+        project: ProjectId,
+        owner: &str,
+        tokens: u64,
+    ) -> Result<(), Error>;
     /// Forgets an effect, unless a later version has been noted since.
     fn remove_effect(&mut self, effect: &Effect) -> Result<(), Error>;
 }

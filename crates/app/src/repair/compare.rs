@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{audit::hex, event::Stream, history::EventRecord, restore::Told};
+use crate::{event::Stream, hex::hex, history::EventRecord, restore::Told};
 
 /// An event that a log tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]

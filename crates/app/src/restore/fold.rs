@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use domain::{
     id::{ProjectId, SessionId, TaskId},
     project::Project,
+    quota::{Quota, QuotaKey},
     session::{Session, SessionEvent},
     task::{Task, TaskEvent},
     time::Timestamp,
@@ -13,7 +14,7 @@ use domain::{
 use super::{Left, Restored, Told, header_of};
 use crate::{
     error::Error,
-    event::{self, GENESIS, Hash, Header, Stream, StreamKind},
+    event::{self, GENESIS, Hash, Header, QuotaRemoved, Stream, StreamKind},
     ports::store::Tx,
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Streams {
     order: Vec<Stream>,
     /// For each event that was heard: its stream, and whether it may be new.
     heard: Vec<(Stream, bool)>,
+    /// Quotas as the newest new event of each leaves them.
+    quotas: BTreeMap<QuotaKey, Option<Quota>>,
     /// The projects that events belong to, with the time of the first.
     mentioned: BTreeMap<ProjectId, Timestamp>,
 }
@@ -75,6 +78,9 @@ impl Streams {
         match verdict {
             Verdict::Known => restored.known += 1,
             Verdict::New(header) => {
+                if let Ok(Some((key, quota))) = quota_told(&header, &told.payload) {
+                    self.quotas.insert(key, quota);
+                }
                 self.mentioned.entry(header.project).or_insert(header.at);
             }
             Verdict::Left => {}
@@ -172,6 +178,11 @@ impl Streams {
         known.map(|stream| &stream.row)
     }
 
+    /// Quotas that were set or removed, in the order of their keys.
+    pub(super) fn quotas(&self) -> impl Iterator<Item = (&QuotaKey, Option<&Quota>)> {
+        self.quotas.iter().map(|(key, quota)| (key, quota.as_ref()))
+    }
+
     /// Every project that something new belongs to.
     pub(super) fn mentioned(&self) -> impl Iterator<Item = ProjectId> {
         self.mentioned.keys().copied()
@@ -181,6 +192,23 @@ impl Streams {
     pub(super) fn first_of(&self, project: ProjectId) -> Option<Timestamp> {
         self.mentioned.get(&project).copied()
     }
+}
+
+type QuotaTold = Option<(QuotaKey, Option<Quota>)>;
+
+/// The quota that an event of a project is about, as it is after that.
+fn quota_told(header: &Header, payload: &[u8]) -> Result<QuotaTold, serde_json::Error> {
+    Ok(match header.kind.as_str() {
+        "quota.set" => {
+            let quota: Quota = serde_json::from_slice(payload)?;
+            Some((quota.key.clone(), Some(quota)))
+        }
+        "quota.removed" => {
+            let removed: QuotaRemoved = serde_json::from_slice(payload)?;
+            Some((removed.key, None))
+        }
+        _ => None,
+    })
 }
 
 enum Verdict {
@@ -272,6 +300,7 @@ impl Row {
                 if header.kind == "project.registered" {
                     *project = Some(serde_json::from_slice(payload).map_err(unreadable)?);
                 }
+                quota_told(header, payload).map_err(unreadable)?;
             }
             Self::Task(task, _) => {
                 let event: TaskEvent = serde_json::from_slice(payload).map_err(unreadable)?;

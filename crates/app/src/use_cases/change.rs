@@ -10,6 +10,7 @@ use domain::{
     time::Now,
 };
 
+use super::quota::count_tokens;
 use crate::{
     command::Meta,
     error::Error,
@@ -132,6 +133,7 @@ impl<'a> Change<'a> {
         command: &SessionCommand,
     ) -> Result<(Session, bool), Error> {
         let events = session.decide(fence, command)?;
+        let is_live = !session.status.is_terminal();
         let expected = session.version;
         let at = self.tx.now().wall;
         let mut changed = session;
@@ -145,7 +147,8 @@ impl<'a> Change<'a> {
         for event in &events {
             self.record_session(&changed, event)?;
         }
-        if changed.status.is_terminal() {
+        if is_live && changed.status.is_terminal() {
+            count_tokens(self.tx, &changed, at)?;
             super::end_locks_of(self, &changed)?;
         }
         Ok((changed, true))

@@ -9,7 +9,7 @@ use domain::{
     workspace::WorkspaceMode,
 };
 
-use super::{Change, create_task::check_queue};
+use super::{Change, create_task::check_queue, require_place};
 use crate::{
     command::{Output, QueueLimits},
     error::Error,
@@ -112,6 +112,7 @@ pub(crate) fn fork_task(
         return rejected("it has not ended: cancel it first, or make another task by a fork");
     }
     let queue_over = check_queue(change, from.project, queue)?;
+    require_place(change, from.project, &from.spec.owner)?;
     let number = change.tx().next_number(IdKind::Task)?;
     let id = TaskId::from_number(number).ok_or_else(|| Error::corrupt("ids are used up"))?;
     let now = change.now();

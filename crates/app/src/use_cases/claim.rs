@@ -2,14 +2,14 @@
 
 use domain::{
     id::{ProjectId, SessionId, TaskId},
-    plan::{Policy, plan},
+    plan::{Policy, plan_within},
     process::ProcessIdentity,
     rejection::Rejected,
     session::{Session, SessionKind, SessionStatus},
     task::{Task, TaskCommand, TaskStatus},
 };
 
-use super::Change;
+use super::{Change, require_start, rooms};
 use crate::{command::Output, error::Error, ports::store::IdKind, query::chain_tail};
 
 /// Under which terms tasks are claimed.
@@ -30,7 +30,8 @@ pub(crate) fn claim_next(
     let running = change.tx().running(project)?;
     let wanted = usize::try_from(terms.policy.starts_max).unwrap_or(usize::MAX);
     let candidates = change.tx().ready(project, wanted, &now)?;
-    let chosen = plan(&candidates, &running, terms.policy);
+    let rooms = rooms(&*change.tx())?;
+    let chosen = plan_within(&candidates, &running, terms.policy, rooms);
     let mut claims = Vec::with_capacity(chosen.len());
     for id in chosen {
         let task = change.task(id)?;
@@ -48,6 +49,9 @@ pub(crate) fn claim_task(
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
     require_ready(change, &task, "start")?;
+    if task.status() == TaskStatus::Pending {
+        require_start(change, &task)?;
+    }
     let running = change.tx().running(Some(task.project))?.len();
     let claims = vec![claim(change, task, terms)?];
     Ok(Output::Claimed {

@@ -5,7 +5,7 @@ use domain::{
     task::{Task, TaskSpec, TaskStatus},
 };
 
-use super::{Change, continuation};
+use super::{Change, continuation, require_place};
 use crate::{
     command::{NewTask, Output, QueueLimits},
     error::Error,
@@ -33,6 +33,7 @@ pub(crate) fn create_task(
         return Err(Error::invalid("timeout", "is a number of seconds from 1"));
     }
     let queue_over = check_queue(change, project, queue)?;
+    require_place(change, project, &new.owner)?;
     let key = new_key(change, project, new.key.as_deref())?;
     let depends_on = chain_roots(change, project, &new.depends_on)?;
     let continues = match &new.continues {

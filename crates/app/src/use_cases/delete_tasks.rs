@@ -8,7 +8,7 @@ use domain::{
     task::{Task, TaskCommand, TaskStatus},
 };
 
-use super::Change;
+use super::{Change, require_place};
 use crate::{
     command::{Output, Rekey},
     error::Error,
@@ -68,6 +68,9 @@ pub(crate) fn undelete_task(
             what: "a task with the key".to_owned(),
             name: key.to_string(),
         });
+    }
+    if task.deleted_at.is_some() && task.status() == TaskStatus::Pending {
+        require_place(change, task.project, &task.spec.owner)?;
     }
     let task = change.change_task(task, &TaskCommand::Undelete { key })?;
     Ok(one(task))

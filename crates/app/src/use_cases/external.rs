@@ -14,6 +14,7 @@ use domain::{
 use super::{
     Change,
     claim::{new_session_id, require_ready},
+    require_start,
     session::{auto_retry, renew_lease},
 };
 use crate::{
@@ -45,6 +46,7 @@ pub(crate) fn attach(
         return renew_lease(change, session.id, session.fence, lease_millis);
     }
     require_ready(change, &task, "attach")?;
+    require_start(change, &task)?;
     let session_id = new_session_id(change)?;
     let task = change.change_task(
         task,

@@ -7,7 +7,7 @@ use domain::{
     task::{Chain, Task, TaskCommand, TaskKind, TaskMode, TaskSpec, TaskState, TaskStatus},
 };
 
-use super::{Change, create_task::title};
+use super::{Change, create_task::title, require_place};
 use crate::{
     command::{ImportedTask, Output, RefusedImport},
     error::Error,
@@ -132,6 +132,15 @@ impl Import<'_, '_> {
                 return Ok(());
             }
         };
+        if task.state.status() == TaskStatus::Pending {
+            match require_place(self.change, self.project, &task.owner) {
+                Err(error @ Error::Quota(_)) => {
+                    self.refuse(task.source, error.to_string());
+                    return Ok(());
+                }
+                other => other?,
+            }
+        }
         let Some((id, key)) = self.name(task.source)? else {
             return Ok(());
         };

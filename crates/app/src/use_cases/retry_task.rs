@@ -3,10 +3,10 @@
 use domain::{
     id::TaskId,
     retry::Backoff,
-    task::{Continuation, Limits, Task, TaskCommand},
+    task::{Continuation, Limits, Task, TaskCommand, TaskStatus},
 };
 
-use super::{Change, continuation};
+use super::{Change, continuation, require_place};
 use crate::{command::Output, error::Error, ports::store::IdKind};
 
 /// Makes the next task of a chain.
@@ -24,6 +24,10 @@ pub(crate) fn retry_task(
         ..task.limits.clone()
     };
     let continues = continues.then(|| continuation(change, id)).transpose()?;
+    // A retry that comes by itself is never refused: the failure before it has to be stored.
+    if task.status() == TaskStatus::Failed {
+        require_place(change, task.project, &task.spec.owner)?;
+    }
     let next = create_successor(change, task, limits, None, continues)?;
     Ok(Output::Task {
         task: Box::new(next),

@@ -4,6 +4,7 @@ use app::command::{Command, Output};
 use domain::{id::TaskId, task::Task, time::Timestamp};
 use serde_json::json;
 
+use super::expected::ExpectedVersion;
 use crate::{
     config::Settings,
     context::{Context, unexpected},
@@ -42,6 +43,8 @@ enum Verb {
         /// The tasks
         #[arg(value_name = "ID", required = true)]
         tasks: Vec<String>,
+        #[command(flatten)]
+        expected: ExpectedVersion,
     },
 }
 
@@ -50,7 +53,7 @@ impl Args {
         match &self.verb {
             Some(Verb::Stats) => stats(context),
             Some(Verb::List) => list(context),
-            Some(Verb::Restore { tasks }) => restore(context, tasks),
+            Some(Verb::Restore { tasks, expected }) => restore(context, tasks, *expected),
             None => self.archive(context),
         }
     }
@@ -95,7 +98,7 @@ impl Args {
             out.line("Cancelled.")?;
             return Ok(Exit::Ok);
         }
-        let archived = change(context, ids, true)?;
+        let archived = archive(context, ids)?;
         let errors = tasks.len() - archived.len();
         out.line(format_args!(
             "Archived: {}, Errors: {errors}",
@@ -109,8 +112,12 @@ impl Args {
     }
 }
 
-fn change(context: &Context, tasks: Vec<TaskId>, archived: bool) -> Result<Vec<TaskId>, Fail> {
-    match context.change(Command::ArchiveTasks { tasks, archived })? {
+fn archive(context: &Context, tasks: Vec<TaskId>) -> Result<Vec<TaskId>, Fail> {
+    let command = Command::ArchiveTasks {
+        tasks,
+        archived: true,
+    };
+    match context.change(command)? {
         Output::Tasks { tasks } => Ok(tasks),
         _ => Err(unexpected("archive")),
     }
@@ -130,7 +137,7 @@ fn eligible(context: &Context, settings: &Settings, now: Timestamp) -> Result<Ve
 
 fn stats(context: &Context) -> Outcome {
     let (out, settings) = (&context.out, &context.config()?.settings.archive);
-    let total = context.all_tasks(&[], true)?.len();
+    let total = context.archived_tasks()?.len();
     out.line("Archive Statistics:")?;
     out.line(format_args!("  Total archived tasks: {total}"))?;
     out.line(format_args!(
@@ -162,7 +169,7 @@ fn stats(context: &Context) -> Outcome {
 }
 
 fn list(context: &Context) -> Outcome {
-    let tasks = context.all_tasks(&[], true)?;
+    let tasks = context.archived_tasks()?;
     let documents: Vec<_> = tasks.iter().map(document::task).collect();
     context
         .out
@@ -179,10 +186,21 @@ fn list(context: &Context) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn restore(context: &Context, names: &[String]) -> Outcome {
+fn restore(context: &Context, names: &[String], expected: ExpectedVersion) -> Outcome {
+    let expected = expected.of_one(names)?;
     let ids = context.resolve_all(names)?;
     let asked = ids.len();
-    let restored = change(context, ids, false)?;
+    let command = Command::ArchiveTasks {
+        tasks: ids.clone(),
+        archived: false,
+    };
+    let command = match ids.as_slice() {
+        [only] => expected.guard(*only, command),
+        _ => command,
+    };
+    let Output::Tasks { tasks: restored } = context.change(command)? else {
+        return Err(unexpected("archive"));
+    };
     for id in &restored {
         context.out.line(format_args!("Task {id} restored."))?;
     }

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use api_types::{AuditHeadDocument, AuditKeyDocument};
 use app::{
-    audit::hex,
     command::Command,
     event::{KeyRotated, Stream, StreamKind},
+    hex::hex,
 };
 
 use crate::{

@@ -3,6 +3,7 @@
 use api_types::CancelDocument;
 use domain::{id::TaskId, session::StopReason, task::TaskStatus};
 
+use super::expected::ExpectedVersion;
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
@@ -15,17 +16,20 @@ pub(crate) struct Args {
     /// The tasks; of one that failed and is being tried again, the retry
     #[arg(value_name = "ID", required = true)]
     tasks: Vec<String>,
+    #[command(flatten)]
+    expected: ExpectedVersion,
 }
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
+        let expected = self.expected.of_one(&self.tasks)?;
         let ids = context.resolve_all(&self.tasks)?;
         context.reconcile()?;
         let mut cancelled = Vec::new();
         let mut refused: Vec<Fail> = Vec::new();
         for asked in ids {
             let id = standing_for(context, asked)?;
-            match stop(context, id, StopReason::Cancel) {
+            match stop(context, id, StopReason::Cancel, expected) {
                 Ok(stopped) => {
                     let line = match (stopped.before, stopped.pid) {
                         (TaskStatus::Pending, _) => format!("Task {id} cancelled (was pending)."),
@@ -43,7 +47,10 @@ impl Args {
                 Err(fail) => refused.push(fail),
             }
         }
-        context.out.print(&CancelDocument { tasks: cancelled })?;
+        // Where nothing was done the error is the document.
+        if refused.is_empty() || !cancelled.is_empty() {
+            context.out.print(&CancelDocument { tasks: cancelled })?;
+        }
         match refused.pop() {
             None => Ok(Exit::Ok),
             Some(last) => {

@@ -13,6 +13,7 @@ use domain::{
     project::Project,
 };
 
+use super::expected::ExpectedVersion;
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
@@ -94,6 +95,8 @@ enum Verb {
         /// Start it at once; a task that was running is started again in any case
         #[arg(long)]
         run: bool,
+        #[command(flatten)]
+        expected: ExpectedVersion,
     },
     /// Make another task from a checkpoint, whatever its task is doing
     Fork {
@@ -146,7 +149,8 @@ impl Args {
                 checkpoint,
                 agent,
                 run,
-            } => restore::restore(context, &checkpoint, agent, run),
+                expected,
+            } => restore::restore(context, &checkpoint, agent, run, expected),
             Verb::Fork {
                 checkpoint,
                 with,

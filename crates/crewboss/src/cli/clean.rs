@@ -1,12 +1,16 @@
 //! `clean`: delete tasks that have ended, so that they can be brought back.
 
 use api_types::CleanDocument;
-use app::command::{Command, Output};
+use app::{
+    command::{Command, Output},
+    query::TaskFilter,
+};
 use domain::{
     id::TaskId,
     task::{Task, TaskStatus},
 };
 
+use super::expected::ExpectedVersion;
 use crate::{
     context::{Context, unexpected},
     deletion,
@@ -65,7 +69,11 @@ impl Args {
             _ => return Ok((word, self.named(context)?)),
         };
         context.reconcile()?;
-        Ok((word, context.all_tasks(statuses, false)?))
+        let filter = TaskFilter {
+            statuses: statuses.to_vec(),
+            ..TaskFilter::default()
+        };
+        Ok((word, context.tasks(filter)?))
     }
 
     /// Tasks by name; those that have not ended are not touched.
@@ -148,7 +156,7 @@ fn delete(context: &Context, word: &str, tasks: &[Task], purge: bool) -> Outcome
     if purge {
         let purger = deletion::purger(context)?;
         for id in &deleted {
-            match deletion::purge(context, &purger, *id) {
+            match deletion::purge(context, &purger, *id, ExpectedVersion::default()) {
                 Ok(one) => purged.push(one),
                 Err(fail) => {
                     is_whole = false;

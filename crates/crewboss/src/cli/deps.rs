@@ -93,8 +93,8 @@ fn show(context: &Context, name: &str) -> Outcome {
 
 /// Every task that is no retry, by id, archived ones included.
 fn chains(context: &Context) -> Result<(Vec<Task>, BTreeMap<TaskId, TaskStatus>), Fail> {
-    let mut all = context.all_tasks(&[], true)?;
-    all.extend(context.all_tasks(&[], false)?);
+    let mut all = context.archived_tasks()?;
+    all.extend(context.listed_tasks()?);
     all.sort_by_key(|task| task.id);
     // The newest of a chain speaks for it, and comes last.
     let statuses = all

@@ -10,7 +10,7 @@ use api_types::ExportDocument;
 use app::{
     error::Error,
     export::{self, Member},
-    query::{Deleted, Query, View},
+    query::{Query, View},
 };
 use archive::{ArchiveError, Digest, Manifest, Scope, Spool};
 use domain::project::Project;
@@ -19,9 +19,9 @@ use store_sqlite::SqliteStore;
 use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
-    papers,
+    listing, papers,
     render::count,
-    retention, wiring,
+    wiring,
 };
 
 #[derive(Debug, clap::Args)]
@@ -104,7 +104,7 @@ fn take_in(context: &Context, projects: &[Project]) -> Result<(), Fail> {
             continue;
         }
         let store = context.store()?;
-        let tasks = retention::every_task(&*store, project.id, &[], true, Deleted::With)?;
+        let tasks = listing::every_task(&*store, project.id)?;
         papers::take_in(context, &*layers, root, &tasks)?;
     }
     Ok(())

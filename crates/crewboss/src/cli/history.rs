@@ -10,6 +10,7 @@ use std::{
 
 use api_types::{Body as _, FileFinding, HistoryDocument, HistoryVerifyDocument, SCHEMA_VERSION};
 use app::{
+    hex::hex,
     history::{EventRecord, entry},
     ports::journal::{Finding, Journal, Level, LogEntry, LogFilter, LogItem},
 };
@@ -419,7 +420,7 @@ struct Complete<'a> {
     level: Level,
     message: &'a str,
     data: Option<&'a serde_json::value::RawValue>,
-    hash: &'a str,
+    hash: String,
 }
 
 impl<'a> From<&'a LogEntry> for Complete<'a> {
@@ -431,7 +432,7 @@ impl<'a> From<&'a LogEntry> for Complete<'a> {
             level: entry.level,
             message: &entry.message,
             data: entry.data.as_deref(),
-            hash: &entry.hash,
+            hash: hex(&entry.hash),
         }
     }
 }

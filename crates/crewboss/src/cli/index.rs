@@ -49,7 +49,7 @@ impl Args {
 fn rebuild(context: &Context) -> Outcome {
     let out = &context.out;
     out.line("Rebuilding task index...")?;
-    let tasks = context.all_tasks(&[], false)?;
+    let tasks = context.listed_tasks()?;
     let (folders, journal) = (context.folders(), context.journal()?);
     for task in &tasks {
         history::bring_up(
@@ -86,7 +86,7 @@ fn counted(tasks: &[Task]) -> Counts {
 }
 
 fn stats(context: &Context) -> Outcome {
-    let tasks = context.all_tasks(&[], false)?;
+    let tasks = context.listed_tasks()?;
     let out = &context.out;
     let counts = counted(&tasks);
     let mut agents: BTreeMap<String, u64> = BTreeMap::new();
@@ -157,7 +157,7 @@ fn differences(context: &Context) -> Result<Vec<String>, Fail> {
         return Ok(vec![]);
     };
     let (_, kept) = context.status(&project, 1)?;
-    let tasks = context.all_tasks(&[], false)?;
+    let tasks = context.listed_tasks()?;
     let true_counts = counted(&tasks);
     let mut problems: Vec<String> = TaskStatus::ALL
         .iter()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use api_types::{FileFinding, RepairDocument, RepairRow};
 use app::{
     ports::journal::Finding,
-    query::{Deleted, Query, View},
+    query::{Query, View},
     repair::{RepairError, Repairer, Row},
 };
 use domain::{id::TaskId, project::Project, task::Task};
@@ -17,9 +17,9 @@ use domain::{id::TaskId, project::Project, task::Task};
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
-    history, papers,
+    history, listing, papers,
     render::{count, symbols::Symbol},
-    retention, wiring,
+    wiring,
 };
 
 /// Tasks whose papers are asked for at once.
@@ -93,7 +93,7 @@ fn folders(
     let layers = wiring::layers();
     let wanted = |context: &Context| -> Result<Vec<Task>, Fail> {
         let store = context.store()?;
-        let mut tasks = retention::every_task(&*store, project.id, &[], true, Deleted::With)?;
+        let mut tasks = listing::every_task(&*store, project.id)?;
         tasks.retain(|task| only.is_empty() || only.contains(&task.id));
         tasks.sort_by_key(|task| task.id);
         Ok(tasks)

@@ -3,6 +3,7 @@
 use app::command::{Command, Output};
 use domain::task::TaskStatus;
 
+use super::expected::ExpectedVersion;
 use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     /// Start the new task at once
     #[arg(long)]
     run: bool,
+    #[command(flatten)]
+    expected: ExpectedVersion,
 }
 
 impl Args {
@@ -38,7 +41,8 @@ impl Args {
         let id = context.resolve(&self.task)?;
         context.reconcile()?;
         let old = context.details(id)?.view.task;
-        if old.status() != TaskStatus::Failed {
+        let is_stale = self.expected.is_stale(&old);
+        if old.status() != TaskStatus::Failed && !is_stale {
             let status = old.status().as_str();
             let message = format!("Task {id} is not in failed state (current: {status}).");
             return Err(
@@ -47,7 +51,7 @@ impl Args {
         }
         let retries_max = self.max_retries.or(self.retries);
         let limit = retries_max.unwrap_or(old.limits.retries_max);
-        if old.chain.retried_by.is_none() && old.chain.retry_count >= limit {
+        if !is_stale && old.chain.retried_by.is_none() && old.chain.retry_count >= limit {
             let count = old.chain.retry_count;
             let message = format!("Task {id} has reached max retries ({count}/{limit}).");
             return Err(Fail::new(Exit::Conflict, message)
@@ -60,7 +64,7 @@ impl Args {
             auto_retry,
             continues: self.continues,
         };
-        let Output::Task { task, .. } = context.change(command)? else {
+        let Output::Task { task, .. } = context.change(self.expected.guard(id, command))? else {
             return Err(unexpected("retry"));
         };
         let out = &context.out;

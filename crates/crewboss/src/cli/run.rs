@@ -1,16 +1,25 @@
 //! `run`: start waiting tasks.
 
 use api_types::{RefusedTask, RunDocument, StartedTask};
-use domain::{id::TaskId, project::Project, task::TaskStatus};
+use app::query::{Query, View};
+use domain::{
+    id::TaskId,
+    project::Project,
+    quota::{Quota, QuotaUse},
+    task::TaskStatus,
+};
 
 use crate::{
-    context::Context,
+    context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
     launch::{Launched, Launches, Wanted, launch},
     render::duration,
 };
 
-use super::wait::{Watch, wait_for};
+use super::{
+    expected::ExpectedVersion,
+    wait::{Watch, wait_for},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -23,6 +32,8 @@ pub(crate) struct Args {
     /// Stay until what was started has ended; fail if one of them does
     #[arg(long, short)]
     wait: bool,
+    #[command(flatten)]
+    expected: ExpectedVersion,
 }
 
 /// How many may run at once.
@@ -50,6 +61,10 @@ impl Args {
             Parallel::Configured => config.settings.run.parallel,
             Parallel::At(number) => number,
         });
+        let expected = self.expected;
+        if expected.version().is_some() {
+            expected.of_one(&self.tasks)?;
+        }
         let ids = context.resolve_all(&self.tasks)?;
         let Some(project) = context.known_project()? else {
             context.out.line("No pending tasks.")?;
@@ -66,7 +81,7 @@ impl Args {
                 .out
                 .line(format_args!("Reconciled {recovered} task(s)"))?;
         }
-        let launches = start(context, &project, &ids, parallel)?;
+        let launches = start(context, &project, &ids, parallel, expected)?;
         // Who waits gets the document of what it came to.
         if !self.wait {
             context.out.print(&document(&launches))?;
@@ -100,6 +115,7 @@ fn start(
     project: &Project,
     ids: &[TaskId],
     parallel: Option<u32>,
+    expected: ExpectedVersion,
 ) -> Result<Launches, Fail> {
     if ids.is_empty() {
         return launch(
@@ -110,7 +126,7 @@ fn start(
     }
     let mut all = Launches::default();
     for id in ids {
-        let one = launch(context, project, Wanted::Task(*id))?;
+        let one = launch(context, project, Wanted::TaskOf(*id, expected))?;
         all.started.extend(one.started);
         all.failed.extend(one.failed);
         all.requeued |= one.requeued;
@@ -211,10 +227,30 @@ fn say_nothing_ready(
     let (_, counts) = context.status(project, 1)?;
     match counts.get(&TaskStatus::Pending) {
         None | Some(0) => context.out.line(none),
-        Some(waiting) => context.out.line(format_args!(
-            "{some}: {waiting} wait for others, for their time, or for an agent outside."
-        )),
+        Some(waiting) => {
+            context.out.line(format_args!(
+                "{some}: {waiting} wait for others, for their time, or for an agent outside."
+            ))?;
+            tell_of_quotas(context, project)
+        }
     }
+}
+
+/// Names the quotas of this project's owners that are used up.
+fn tell_of_quotas(context: &Context, project: &Project) -> Result<(), Fail> {
+    let View::Quotas { quotas, .. } = context.store()?.read(&Query::Quotas)? else {
+        return Err(unexpected("quotas"));
+    };
+    for (Quota { key, max, .. }, used) in quotas {
+        let is_ours = key.project.is_none_or(|of| of == project.id);
+        if is_ours && key.resource.holds_up_starts() && used >= max {
+            let full = QuotaUse { key, max, used };
+            context
+                .out
+                .line(format_args!("A quota is used up: {full}."))?;
+        }
+    }
+    Ok(())
 }
 
 fn report_parallel(

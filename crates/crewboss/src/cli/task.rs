@@ -12,6 +12,7 @@ use domain::{
     failure::{Failure, FailureReason},
 };
 
+use super::expected::ExpectedVersion;
 use crate::{
     context::{Context, unexpected},
     fail::{Exit, Outcome},
@@ -49,6 +50,8 @@ enum Verb {
         /// The agent
         #[arg(long, value_name = "NAME")]
         agent: AgentName,
+        #[command(flatten)]
+        expected: ExpectedVersion,
     },
     /// Let an agent leave; the task waits for the next
     Detach {
@@ -58,6 +61,8 @@ enum Verb {
         /// The agent; needed where several hold it
         #[arg(long, value_name = "NAME")]
         agent: Option<AgentName>,
+        #[command(flatten)]
+        expected: ExpectedVersion,
     },
     /// Say that the task is done
     ///
@@ -78,6 +83,8 @@ enum Verb {
         /// The agent that says so; needed where several hold it
         #[arg(long, value_name = "NAME")]
         agent: Option<AgentName>,
+        #[command(flatten)]
+        expected: ExpectedVersion,
     },
 }
 
@@ -91,14 +98,23 @@ impl Args {
             Verb::Undelete(args) => args.run(context),
             Verb::Purge(args) => args.run(context),
             Verb::Create(args) => args.external().run(context),
-            Verb::Attach { task, agent } => attach(context, &task, agent),
-            Verb::Detach { task, agent } => detach(context, &task, agent),
+            Verb::Attach {
+                task,
+                agent,
+                expected,
+            } => attach(context, &task, agent, expected),
+            Verb::Detach {
+                task,
+                agent,
+                expected,
+            } => detach(context, &task, agent, expected),
             Verb::Complete(args) => args.run(context),
             Verb::Fail {
                 task,
                 message,
                 details,
                 agent,
+                expected,
             } => {
                 let failure = Failure::new(FailureReason::Reported, message);
                 let details = details.map(|text| complete::summary_of(context, &text));
@@ -106,13 +122,13 @@ impl Args {
                     Some(details) => failure.with_details(details),
                     None => failure,
                 };
-                fail(context, &task, agent, failure)
+                fail(context, &task, agent, failure, expected)
             }
         }
     }
 }
 
-fn attach(context: &Context, name: &str, agent: AgentName) -> Outcome {
+fn attach(context: &Context, name: &str, agent: AgentName, expected: ExpectedVersion) -> Outcome {
     let task = context.resolve(name)?;
     let lease_millis = context
         .config()?
@@ -127,6 +143,7 @@ fn attach(context: &Context, name: &str, agent: AgentName) -> Outcome {
         launcher,
         lease_millis,
     };
+    let command = expected.guard(task, command);
     let Output::Session { session } = context.change(command)? else {
         return Err(unexpected("attach"));
     };
@@ -140,9 +157,15 @@ fn attach(context: &Context, name: &str, agent: AgentName) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn detach(context: &Context, name: &str, agent: Option<AgentName>) -> Outcome {
+fn detach(
+    context: &Context,
+    name: &str,
+    agent: Option<AgentName>,
+    expected: ExpectedVersion,
+) -> Outcome {
     let task = context.resolve(name)?;
-    let Output::Task { task, .. } = context.change(Command::Detach { task, agent })? else {
+    let command = expected.guard(task, Command::Detach { task, agent });
+    let Output::Task { task, .. } = context.change(command)? else {
         return Err(unexpected("detach"));
     };
     context.out.line(format_args!(
@@ -154,10 +177,17 @@ fn detach(context: &Context, name: &str, agent: Option<AgentName>) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn fail(context: &Context, name: &str, agent: Option<AgentName>, failure: Failure) -> Outcome {
+fn fail(
+    context: &Context,
+    name: &str,
+    agent: Option<AgentName>,
+    failure: Failure,
+    expected: ExpectedVersion,
+) -> Outcome {
     let task = context.resolve(name)?;
     let end = complete::End {
         failure: Some(failure),
+        expected,
         ..complete::End::default()
     };
     let task = complete::end_task(context, task, agent, end)?;

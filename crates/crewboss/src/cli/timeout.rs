@@ -13,6 +13,7 @@ use domain::{
     time::Now,
 };
 
+use super::expected::ExpectedVersion;
 use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     /// The running task that is to end as timed out
     #[arg(value_name = "ID")]
     task: Option<String>,
+    #[command(flatten)]
+    expected: ExpectedVersion,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -47,6 +50,8 @@ enum Verb {
         /// Seconds to add, or 5m, 1h30m
         #[arg(value_name = "TIME", allow_hyphen_values = true)]
         seconds: String,
+        #[command(flatten)]
+        expected: ExpectedVersion,
     },
 }
 
@@ -54,8 +59,15 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         match (self.verb, self.task) {
             (Some(Verb::List), _) => list(context),
-            (Some(Verb::Extend { task, seconds }), _) => extend(context, &task, &seconds),
-            (None, Some(task)) => end(context, &task),
+            (
+                Some(Verb::Extend {
+                    task,
+                    seconds,
+                    expected,
+                }),
+                _,
+            ) => extend(context, &task, &seconds, expected),
+            (None, Some(task)) => end(context, &task, self.expected),
             (None, None) => Err(
                 Fail::usage("say which task, or `list`, or `extend ID TIME`")
                     .hint("`crewboss timeout --help` says more"),
@@ -64,18 +76,19 @@ impl Args {
     }
 }
 
-fn end(context: &Context, name: &str) -> Outcome {
+fn end(context: &Context, name: &str, expected: ExpectedVersion) -> Outcome {
     let id = context.resolve(name)?;
     context.reconcile()?;
-    let status = context.details(id)?.view.task.status();
-    if status != TaskStatus::Running {
+    let task = context.details(id)?.view.task;
+    let status = task.status();
+    if status != TaskStatus::Running && !expected.is_stale(&task) {
         let message = format!(
             "Task {id} is not running (current status: {}).",
             status.as_str()
         );
         return Err(Fail::new(Exit::Conflict, message));
     }
-    let stopped = stop(context, id, StopReason::ManualTimeout)?;
+    let stopped = stop(context, id, StopReason::ManualTimeout, expected)?;
     let pid = stopped
         .pid
         .map(|pid| format!(" (PID: {pid} terminated)"))
@@ -85,17 +98,17 @@ fn end(context: &Context, name: &str) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn extend(context: &Context, name: &str, seconds: &str) -> Outcome {
+fn extend(context: &Context, name: &str, seconds: &str, expected: ExpectedVersion) -> Outcome {
     let extend_seconds = duration::parse_positive(seconds)
         .map_err(|problem| Fail::usage(format!("TIME: {problem}")))?;
     let id = context.resolve(name)?;
     context.reconcile()?;
     let before = context.details(id)?.view;
-    let Output::Task { task, .. } = context.change(Command::SetTimeout {
+    let command = Command::SetTimeout {
         task: id,
         extend_seconds,
-    })?
-    else {
+    };
+    let Output::Task { task, .. } = context.change(expected.guard(id, command))? else {
         return Err(unexpected("extend"));
     };
     if let Some(session) = before
@@ -153,7 +166,7 @@ fn list(context: &Context) -> Outcome {
 }
 
 fn limited(context: &Context) -> Result<Vec<TaskView>, Fail> {
-    let all = context.all_tasks(&[], false)?;
+    let all = context.listed_tasks()?;
     all.into_iter()
         .filter(|task| task.limits.timeout_seconds.is_some())
         .map(|task| context.details(task.id).map(|details| details.view))

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api_types::WaitDocument;
-use app::query::Standing;
+use app::query::{Standing, TaskFilter};
 use domain::{
     id::TaskId,
     task::{Task, TaskKind, TaskStatus},
@@ -54,7 +54,10 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         let mut ids = context.resolve_all(&self.tasks)?;
         if self.tasks.is_empty() {
-            let open = context.all_tasks(&[TaskStatus::Pending, TaskStatus::Running], false)?;
+            let open = context.tasks(TaskFilter {
+                statuses: vec![TaskStatus::Pending, TaskStatus::Running],
+                ..TaskFilter::default()
+            })?;
             ids = open.iter().map(|task| task.id).collect();
         }
         if ids.is_empty() {

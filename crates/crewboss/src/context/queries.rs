@@ -11,7 +11,7 @@ use domain::{
 
 use super::{Context, unexpected};
 use crate::fail::{Exit, Fail};
-use crate::retention;
+use crate::listing;
 
 /// Whole tasks carry their prompts, which may be long.
 const TASKS_AT_ONCE: usize = 100;
@@ -87,7 +87,10 @@ impl Context {
                     .as_ref()
                     .is_some_and(|key| key.as_str() == name)
             };
-            let deleted = self.every_task(&[], false, Deleted::Only)?;
+            let deleted = self.tasks(TaskFilter {
+                deleted: Deleted::Only,
+                ..TaskFilter::default()
+            })?;
             let mut named = deleted.iter().filter(|task| has_key(task));
             if let (Some(one), None) = (named.next(), named.next()) {
                 return Ok(one.id);
@@ -235,34 +238,28 @@ impl Context {
         }
     }
 
-    /// Every task of these statuses that is listed, archived ones too where that is wanted, and of
-    /// deleted ones what is wanted.
-    pub(crate) fn every_task(
-        &self,
-        statuses: &[TaskStatus],
-        archived: bool,
-        deleted: Deleted,
-    ) -> Result<Vec<Task>, Fail> {
+    /// Every task of the filter, in its order, of the project alone.
+    pub(crate) fn tasks(&self, filter: TaskFilter) -> Result<Vec<Task>, Fail> {
         let Some(project) = self.known_project()? else {
             return Ok(vec![]);
         };
-        let store = self.store()?;
-        let tasks = retention::every_task(&*store, project.id, statuses, archived, deleted)?;
-        Ok(tasks)
+        let filter = TaskFilter {
+            project: Some(project.id),
+            ..filter
+        };
+        Ok(listing::tasks(&*self.store()?, filter)?)
     }
 
-    /// Every task of these statuses, oldest first; all where none is named.
-    pub(crate) fn all_tasks(
-        &self,
-        statuses: &[TaskStatus],
-        archived: bool,
-    ) -> Result<Vec<Task>, Fail> {
-        let Some(project) = self.known_project()? else {
-            return Ok(vec![]);
-        };
-        let store = self.store()?;
-        Ok(retention::all_tasks(
-            &*store, project.id, statuses, archived,
-        )?)
+    /// Every task that is listed, oldest first.
+    pub(crate) fn listed_tasks(&self) -> Result<Vec<Task>, Fail> {
+        self.tasks(TaskFilter::default())
+    }
+
+    /// Every task that is archived, oldest first.
+    pub(crate) fn archived_tasks(&self) -> Result<Vec<Task>, Fail> {
+        self.tasks(TaskFilter {
+            archived: true,
+            ..TaskFilter::default()
+        })
     }
 }

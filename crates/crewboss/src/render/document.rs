@@ -1,7 +1,8 @@
 //! Views of the store as documents of `api_types`, which says what their fields mean.
 
 use api_types::{
-    CheckedTaskDocument, DependencyRef, SessionDocument, TaskDetailsDocument, TaskDocument, TaskRow,
+    CheckedTaskDocument, DependencyRef, QuotaInTheWay, SessionDocument, TaskDetailsDocument,
+    TaskDocument, TaskRow,
 };
 use app::query::{Counts, TaskDetails, TaskView};
 use domain::{
@@ -36,6 +37,7 @@ pub(crate) fn view(view: &TaskView) -> TaskRow {
                 status: *status,
             })
             .collect(),
+        quotas: view.quotas.iter().map(QuotaInTheWay::from).collect(),
         session: newest.map(|session| session.id),
         session_status: newest.map(|session| session.status),
         started_at: newest.and_then(|session| session.started_at),
@@ -51,6 +53,7 @@ pub(crate) fn details(details: &TaskDetails) -> TaskDetailsDocument {
     TaskDetailsDocument {
         task: row.task,
         blocked_by: row.blocked_by,
+        quotas: row.quotas,
         session: details.view.session.as_ref().map(SessionDocument::from),
         session_status: row.session_status,
         started_at: row.started_at,

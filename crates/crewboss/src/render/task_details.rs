@@ -64,6 +64,7 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
     for (key, value) in &task.spec.metadata {
         line("Metadata", &format!("{key}={value}"));
     }
+    line("Version", &task.version.to_string());
     line("Created", &task.created_at.to_string());
     line(
         "Ended",
@@ -87,6 +88,8 @@ pub(crate) fn render(out: &Output, details: &TaskDetails, now: &Now, folder: &st
         .map(|task| format!("{} ({})", named(task), task.status().as_str()))
         .collect();
     line("Waits for", &dependencies.join(", "));
+    let quotas: Vec<String> = short.quotas.iter().map(ToString::to_string).collect();
+    line("Quotas", &quotas.join(", "));
     line("Needed by", &some_of(&details.dependants, 10));
     if let Some(failure) = task.failure() {
         line(

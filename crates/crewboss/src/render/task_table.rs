@@ -216,7 +216,10 @@ fn waiting_for(task: &TaskLine, keys: &Keys<'_>, now: &Now) -> String {
         return format!("deps: {}", task.blocked_by.len());
     }
     match due_in(task, now) {
-        0 => String::new(),
+        0 => match task.quotas.first() {
+            Some(quota) => format!("waits for quota {quota}"),
+            None => String::new(),
+        },
         left if task.retry_count > 0 => format!("retry in {}", duration::text(left)),
         left => format!("starts in {}", duration::text(left)),
     }

@@ -123,7 +123,7 @@ pub(super) fn die() -> ! {
 /// Every point that a campaign comes by, with its moments, a line each.
 pub(super) fn list() {
     let mut lines = String::new();
-    for point in CrashPoint::ALL.iter().chain(&CrashPoint::OF_CHECKPOINTS) {
+    for point in CrashPoint::every() {
         lines = lines + point.as_str() + " at\n";
     }
     for act in Act::all() {

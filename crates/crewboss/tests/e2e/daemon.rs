@@ -1,7 +1,8 @@
 //! The daemon comes and goes; agents stay.
 
 use std::{
-    process::Child,
+    fs::File,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -16,8 +17,13 @@ use crate::{
 const AGENTS: usize = 10;
 
 fn begin(arena: &Arena) -> Child {
+    begin_saying(arena, Stdio::piped())
+}
+
+fn begin_saying(arena: &Arena, to: Stdio) -> Child {
     let daemon = arena
         .command(["daemon", "--max-concurrent", "20"])
+        .stdout(to)
         .spawn()
         .unwrap();
     arena.until("a daemon", || {
@@ -153,7 +159,8 @@ fn what_hangs_at_its_end_is_left_behind_and_a_second_signal_waits_for_nothing() 
     for signals in [1, 2] {
         let mut arena = Arena::repository();
         with_slow_git(&mut arena);
-        let daemon = begin(&arena);
+        let said = File::create(arena.root().join("said")).unwrap();
+        let daemon = begin_saying(&arena, said.into());
         let id = arena.start(&patient(0), &[]);
         arena.until("at work", || count(&arena, "begun") == 1);
         arena.runner_at_work(&id);
@@ -161,7 +168,10 @@ fn what_hangs_at_its_end_is_left_behind_and_a_second_signal_waits_for_nothing() 
         let began = Instant::now();
         census::signal(daemon.id(), Signal::TERM);
         if signals == 2 {
-            std::thread::sleep(Duration::from_millis(500));
+            arena.until("the first signal heard", || {
+                let said = arena.lines("said");
+                said.iter().any(|line| line.starts_with("Received signal"))
+            });
             census::signal(daemon.id(), Signal::TERM);
         }
         let daemon = ended(daemon);

@@ -86,8 +86,9 @@ fn an_agent_that_is_told_first_has_not_failed() {
     let arena = Arena::repository();
     let (id, runner) = at_work(&arena, &[]);
     let agent = arena.show(&id)["session"]["pid"].as_u64().unwrap();
-    census::signal(u32::try_from(agent).unwrap(), Signal::TERM);
-    std::thread::sleep(Duration::from_millis(50));
+    let agent = u32::try_from(agent).unwrap();
+    census::signal(agent, Signal::TERM);
+    assert!(poll_until(crate::arena::LONG, || !census::is_alive(agent)));
     census::signal(runner, Signal::TERM);
     went_back(&arena, &id);
     goes_on(&arena, &id);

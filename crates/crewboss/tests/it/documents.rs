@@ -152,6 +152,7 @@ fn a_failure_is_one_document_too() {
         (&["show", "task_/../x", "--json"], ProblemCode::Invalid),
         (&["--nonsense", "--json"], ProblemCode::Invalid),
         (&["retry", &id, "--json"], ProblemCode::Rejected),
+        (&["cancel", &id, "--json"], ProblemCode::Rejected),
         (
             &["--project", "/nowhere/at/all", "status", "--json"],
             ProblemCode::NotFound,
@@ -165,8 +166,10 @@ fn a_failure_is_one_document_too() {
         assert!(ran.err.contains(&error.message), "{args:?}: {ran:#?}");
     }
     // One that has printed its document prints no second one.
-    let none: CancelDocument = read(&place.run(&["cancel", &id, "--json"]));
-    assert!(none.tasks.is_empty());
+    let other = place.start(&["writer", "x"]);
+    let both = place.run(&["cancel", &other, &id, "--json"]);
+    let done: CancelDocument = read(&both);
+    assert_eq!((both.code, done.tasks.len()), (4, 1), "{both:#?}");
     // And without the flag standard output stays for data.
     assert_eq!(place.run(&["show", "task_1"]).out, "");
 }

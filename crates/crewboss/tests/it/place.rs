@@ -200,6 +200,28 @@ impl Place {
         self.run(&args).ok().id()
     }
 
+    /// Runs a command and kills it after so many milliseconds, where it has not ended before.
+    pub(crate) fn kill_after(&self, millis: u64, args: &[&str]) {
+        let mut child = self.command(args).spawn().unwrap();
+        let has_ended = poll_until(Duration::from_millis(millis), || {
+            child.try_wait().unwrap().is_some()
+        });
+        if !has_ended {
+            child.kill().unwrap();
+        }
+        child.wait().unwrap();
+    }
+
+    /// The messages of a task's log that these flags leave, asked for under one of its names.
+    pub(crate) fn messages(&self, verb: &str, id: &str, flags: &[&str]) -> Vec<String> {
+        let args = [&[verb, id, "--json"], flags].concat();
+        let history = self.run(&args).ok().json();
+        let entries = history["entries"].as_array().unwrap().iter();
+        entries
+            .map(|entry| entry["message"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     pub(crate) fn status_of(&self, id: &str) -> String {
         let shown = self.run(&["show", id, "--json"]).ok().json();
         shown["status"].as_str().unwrap_or_default().to_owned()

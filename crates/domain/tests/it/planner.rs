@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     agent::AgentName,
-    id::TaskId,
+    id::{ProjectId, TaskId},
     plan::{Candidate, Occupant, Policy, plan},
     task::Priority,
 };
@@ -16,6 +16,7 @@ fn agent(n: u8) -> AgentName {
 
 fn candidate(number: u64, (priority, name, owner, waited): (u8, u8, u8, u64)) -> Candidate {
     Candidate {
+        project: ProjectId::from_number(1).expect("a project"),
         task: TaskId::from_number(number + 1).expect("a number"),
         priority: Priority::try_from(priority).expect("a priority"),
         agent: agent(name),

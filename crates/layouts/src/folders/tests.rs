@@ -54,6 +54,7 @@ impl Source for Known {
                 task,
                 session: None,
                 blocked_by: vec![],
+                quotas: vec![],
             },
             sessions: vec![],
             dependants: vec![],

@@ -23,7 +23,7 @@ pub(crate) fn ended(file: &Path, tasks: u64) -> Done<()> {
              FROM new, first;
          INSERT INTO specs SELECT new.id, (SELECT spec FROM specs LIMIT 1) FROM new;
          INSERT INTO counters
-             SELECT project, new.status, count(*) FROM new, first GROUP BY 1, 2
+             SELECT project, owner, new.status, count(*) FROM new, first GROUP BY 1, 2, 3
              ON CONFLICT DO UPDATE SET count = counters.count + excluded.count;
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE);"
@@ -47,7 +47,7 @@ pub(crate) fn queued(file: &Path, tasks: u64) -> Done<()> {
              NULL
              FROM new, first;
          INSERT INTO specs SELECT new.id, (SELECT spec FROM specs ORDER BY id DESC LIMIT 1) FROM new;
-         INSERT INTO counters SELECT project, status, {tasks} FROM first WHERE true
+         INSERT INTO counters SELECT project, owner, status, {tasks} FROM first WHERE true
              ON CONFLICT DO UPDATE SET count = counters.count + excluded.count;
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE);"

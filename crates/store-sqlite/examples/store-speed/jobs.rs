@@ -249,8 +249,8 @@ impl Raw {
         )?;
         for (status, change) in [(status - 1, -1), (status, 1)] {
             run(
-                "INSERT INTO counters (project, status, count) VALUES (1, ?1, ?2)
-                 ON CONFLICT (project, status) DO UPDATE SET count = count + ?2",
+                "INSERT INTO counters (project, owner, status, count) VALUES (1, 'ada', ?1, ?2)
+                 ON CONFLICT (project, owner, status) DO UPDATE SET count = count + ?2",
                 params![status, change],
             )?;
         }

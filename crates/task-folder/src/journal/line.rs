@@ -10,17 +10,15 @@
 
 use std::borrow::Cow;
 
-use app::ports::journal::{Level, LogEntry, NewEntry};
+use app::{
+    event::Hash,
+    hex::{hex, unhex},
+    ports::journal::{Level, LogEntry, NewEntry},
+};
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-
-/// A head of the chain.
-pub(super) type Hash = [u8; 32];
-
-/// What the chain starts from.
-pub(super) const GENESIS: Hash = [0; 32];
 
 const HASH_KEY: &str = ",\"hash\":\"";
 /// The digits, a quote and a brace follow the key.
@@ -48,7 +46,6 @@ pub(super) struct Line<'a> {
     fields: Fields<'a>,
     /// What is hashed, but for the closing brace.
     body: &'a [u8],
-    digits: &'a str,
     pub(super) hash: Hash,
 }
 
@@ -68,15 +65,10 @@ impl<'a> Line<'a> {
                 .get(at..)?
                 .strip_prefix(HASH_KEY)?
                 .strip_suffix("\"}")?;
-            Some((&line[..at], digits, from_hex(digits)?))
+            Some((&line[..at], unhex(digits).ok()?))
         });
-        let (body, digits, hash) = parts.ok_or_else(|| "it does not end in its hash".to_owned())?;
-        Ok(Self {
-            fields,
-            body,
-            digits,
-            hash,
-        })
+        let (body, hash) = parts.ok_or_else(|| "it does not end in its hash".to_owned())?;
+        Ok(Self { fields, body, hash })
     }
 
     pub(super) fn seq(&self) -> u64 {
@@ -97,7 +89,7 @@ impl<'a> Line<'a> {
 
     /// The hash before the first line of a file.
     pub(super) fn previous(&self) -> Option<Hash> {
-        from_hex(self.fields.previous.as_deref()?)
+        unhex(self.fields.previous.as_deref()?).ok()
     }
 
     /// Whether it tells of an event of the store.
@@ -123,7 +115,7 @@ impl<'a> Line<'a> {
             level: self.fields.level,
             message: self.fields.message.clone().into_owned(),
             data: self.fields.data.map(ToOwned::to_owned),
-            hash: self.digits.to_owned(),
+            hash: self.hash,
         }
     }
 }
@@ -149,7 +141,7 @@ pub(super) fn write(
     let fields = Fields {
         timestamp: entry.at,
         seq,
-        previous: is_first.then(|| Cow::Owned(to_hex(previous))),
+        previous: is_first.then(|| Cow::Owned(hex(previous))),
         position: (position > 0).then_some(position),
         level: entry.level,
         message: Cow::Borrowed(&entry.message),
@@ -159,7 +151,7 @@ pub(super) fn write(
     out.pop();
     let hash = hash(previous, &out[start..]);
     out.extend_from_slice(HASH_KEY.as_bytes());
-    out.extend_from_slice(to_hex(&hash).as_bytes());
+    out.extend_from_slice(hex(&hash).as_bytes());
     out.extend_from_slice(b"\"}\n");
     Ok(hash)
 }
@@ -173,46 +165,10 @@ fn hash(previous: &Hash, body: &[u8]) -> Hash {
         .into()
 }
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-fn to_hex(hash: &Hash) -> String {
-    let mut text = String::with_capacity(2 * hash.len());
-    for byte in hash {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(DIGITS[usize::from(nibble)]));
-        }
-    }
-    text
-}
-
-fn from_hex(text: &str) -> Option<Hash> {
-    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let mut hash = GENESIS;
-    // The digits are as good as random: whether each is one is asked once, not at each.
-    let mut all = 0;
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
-        all |= high | low;
-        *byte = high << 4 | low & 15;
-    }
-    (all & NO_DIGIT == 0).then_some(hash)
-}
-
-const NO_DIGIT: u8 = 0xf0;
-
-/// Of every byte as a digit as it is written: there is one form of a hash.
-const VALUES: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[DIGITS[value as usize] as usize] = value;
-        value += 1;
-    }
-    values
-};
-
 #[cfg(test)]
 mod tests {
+    use app::event::GENESIS;
+
     use super::*;
 
     fn entry(data: Option<&str>) -> NewEntry {
@@ -237,7 +193,7 @@ mod tests {
         );
         let documented: Hash = Sha256::digest([&[0; 32], body.as_bytes(), b"}"].concat()).into();
         assert_eq!(documented, head);
-        assert_eq!(text, format!("{body},\"hash\":\"{}\"}}\n", to_hex(&head)));
+        assert_eq!(text, format!("{body},\"hash\":\"{}\"}}\n", hex(&head)));
         let line = Line::parse(&out[..out.len() - 1]).unwrap();
         assert!(line.follows(&GENESIS) && line.previous() == Some(GENESIS));
         assert_eq!(line.entry().data.unwrap().get(), "{\"a\": 1}");

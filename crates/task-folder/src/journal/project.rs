@@ -10,16 +10,15 @@ use std::{
     path::Path,
 };
 
-use app::ports::{
-    folders::FolderError,
-    journal::{LogItem, LogReceiver, NewEntry},
+use app::{
+    event::GENESIS,
+    ports::{
+        folders::FolderError,
+        journal::{LogItem, LogReceiver, NewEntry},
+    },
 };
 
-use super::{
-    line::{self, GENESIS},
-    reader::Part,
-    whole, writer,
-};
+use super::{line, reader::Part, whole, writer};
 use crate::{
     dir::{Dir, failed},
     folders::ProjectFolders,

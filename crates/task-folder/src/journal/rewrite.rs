@@ -7,6 +7,7 @@ use std::{
 };
 
 use app::{
+    event::GENESIS,
     faults::Thing,
     ports::{
         folders::FolderError,
@@ -16,8 +17,7 @@ use app::{
 
 use super::{
     files::{self, CURRENT},
-    line::{self, GENESIS},
-    reader, whole,
+    line, reader, whole,
 };
 use crate::{
     dir::{Dir, failed},

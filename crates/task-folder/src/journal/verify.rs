@@ -2,13 +2,16 @@
 
 use std::io::BufReader;
 
-use app::ports::{
-    folders::FolderError,
-    journal::{Breach, ChainVerdict, Finding},
+use app::{
+    event::{GENESIS, Hash},
+    ports::{
+        folders::FolderError,
+        journal::{Breach, ChainVerdict, Finding},
+    },
 };
 
 use super::{
-    line::{GENESIS, Hash, Line},
+    line::Line,
     lines::{self, LINE_MAX, Next},
     reader,
 };

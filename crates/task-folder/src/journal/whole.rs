@@ -3,13 +3,16 @@
 
 use std::{io::BufReader, ops::ControlFlow};
 
-use app::ports::{
-    folders::FolderError,
-    journal::{Finding, LogEntry, LogItem, LogReceiver},
+use app::{
+    event::{GENESIS, Hash},
+    ports::{
+        folders::FolderError,
+        journal::{Finding, LogEntry, LogItem, LogReceiver},
+    },
 };
 
 use super::{
-    line::{GENESIS, Hash, Line},
+    line::Line,
     lines::{self, LINE_MAX, Next},
     reader::{self, Part},
 };

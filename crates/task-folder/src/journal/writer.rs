@@ -7,6 +7,7 @@ use std::{
 };
 
 use app::{
+    event::{GENESIS, Hash},
     faults::{self, Act, Deed, Thing},
     ports::{
         folders::FolderError,
@@ -17,7 +18,7 @@ use domain::time::Timestamp;
 
 use super::{
     files::{self, CURRENT, Full, Source},
-    line::{self, GENESIS, Hash, Line},
+    line::{self, Line},
     lines::{self, LastFirst, Next},
     rotation::{self, Step},
 };

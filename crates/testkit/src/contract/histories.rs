@@ -10,8 +10,10 @@ use app::{
 use domain::{
     id::TaskId,
     plan::Policy,
+    quota::{QuotaKey, QuotaResource},
     session::{Outcome, Session, SessionCommand, SessionResult, StopReason},
     task::{Limits, TaskKind, TaskMode, epoch_of},
+    usage::Usage,
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -54,6 +56,7 @@ enum Step {
     Advance(u64),
     SetWall(i64),
     Reboot,
+    SetQuota(u8, bool, Option<u8>, Option<u64>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -84,6 +87,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4_000_u64).prop_map(Step::Advance),
         1 => (1_799_999_990_000..1_800_000_010_000_i64).prop_map(Step::SetWall),
         1 => Just(Step::Reboot),
+        2 => (0..3_u8, any::<bool>(), prop::option::of(0..3_u8), prop::option::of(0..30_u64))
+            .prop_map(|(of, here, owner, max)| Step::SetQuota(of, here, owner, max)),
     ]
 }
 
@@ -145,7 +150,14 @@ impl Known {
                     failed()
                 };
                 let session = self.session(n)?;
-                let outcome = Box::new(Outcome::bare(result, world.clock.now().wall));
+                let usage = Usage {
+                    output: 10,
+                    ..Usage::default()
+                };
+                let outcome = Box::new(Outcome {
+                    usage,
+                    ..Outcome::bare(result, world.clock.now().wall)
+                });
                 Command::Session {
                     session: session.id,
                     fence: session.fence,
@@ -213,6 +225,17 @@ impl Known {
                 gates: vec![],
                 recovery,
             },
+            Step::SetQuota(of, here, owner, max) => {
+                let key = QuotaKey {
+                    resource: QuotaResource::ALL[usize::from(of)],
+                    project: here.then_some(project),
+                    owner: owner.map(|owner| format!("o{owner}")),
+                };
+                match max {
+                    Some(max) => Command::SetQuota { project, key, max },
+                    None => Command::RemoveQuota { project, key },
+                }
+            }
             Step::Advance(_) | Step::SetWall(_) | Step::Reboot => return None,
         })
     }

@@ -19,6 +19,7 @@ use domain::{
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
+    quota::{Quota, month_of},
     session::{Outcome, Session, SessionCommand, SessionResult, StopReason},
     task::{Limits, Priority, Task, TaskKind, TaskMode},
     time::{BootId, Moment},
@@ -55,6 +56,7 @@ pub struct Contents {
     running: usize,
     next_due: Option<u64>,
     effects: Vec<Effect>,
+    quotas: Vec<(Quota, [u64; 3])>,
     /// The whole log.
     pub log: Vec<Entry>,
 }
@@ -435,6 +437,21 @@ fn read_all(reader: &dyn Reader, now: &domain::time::Now) -> Result<Contents, Er
         running: reader.running(None)?.len(),
         next_due: reader.next_due_millis(None, now)?,
         effects: reader.effects(None, usize::MAX)?,
+        quotas: reader
+            .quotas()?
+            .into_iter()
+            .map(|quota| {
+                let (project, owner) = (quota.key.project, quota.key.owner.clone());
+                let owner = owner.as_deref();
+                let month = month_of(now.wall);
+                let counted = [
+                    reader.active(project, owner)?,
+                    reader.queued(project, owner)?,
+                    reader.tokens(month, project, owner)?,
+                ];
+                Ok((quota, counted))
+            })
+            .collect::<Result<_, Error>>()?,
         log: reader.events(None, 0, usize::MAX)?,
         projects,
         tasks,

@@ -24,6 +24,8 @@ pub(super) enum Claim {
     Deleted { id: String },
     /// Nor is there a folder of it.
     Purged { id: String },
+    /// A reference keeps this commit.
+    Salvaged { commit: String },
     /// A whole copy of the store.
     Copied { file: PathBuf },
     /// It was tried again by exactly this task.
@@ -74,6 +76,12 @@ impl Claim {
                 not_listed(stage, id)?;
                 if stage.project().join(".crewboss/tasks").join(id).exists() {
                     bail!("{id} was purged and has a folder");
+                }
+            }
+            Self::Salvaged { commit } => {
+                let contains = ["for-each-ref", "--contains", commit.as_str()];
+                if stage.git(&contains)?.is_empty() {
+                    bail!("the work {commit} of a purged task is kept by nothing");
                 }
             }
             Self::Copied { file } => {

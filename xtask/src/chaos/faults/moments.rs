@@ -21,6 +21,14 @@ pub(super) enum Work {
     Checkpoints,
     /// Copies, keys, archive, deletion.
     Upkeep,
+    /// A task with work and a checkpoint that is deleted and purged.
+    Purging,
+    /// The folder of a task is lost.
+    LostFolder,
+    /// The store is lost.
+    LostStore,
+    /// A copy of the store is put in its place.
+    Restoring,
 }
 
 /// What happens.
@@ -163,8 +171,17 @@ fn works(point: &str) -> &'static [Work] {
             Work::External,
             Work::Checkpoints,
             Work::Upkeep,
+            Work::Purging,
+            Work::LostFolder,
+            Work::LostStore,
+            Work::Restoring,
         ],
-        "store-empty" => &[Work::Folder, Work::External, Work::Recovery],
+        "store-empty" => &[
+            Work::Folder,
+            Work::External,
+            Work::Recovery,
+            Work::LostStore,
+        ],
         "claimed"
         | "runner-started"
         | "begun"
@@ -200,8 +217,12 @@ fn works(point: &str) -> &'static [Work] {
         | "decisions-sync"
         | "decisions-rename"
         | "decisions-sync-folder" => &[Work::External],
-        "reference-remove" => &[Work::Checkpoints],
-        "task-folder-remove" => &[Work::Upkeep],
+        "reference-remove" => &[Work::Checkpoints, Work::Purging],
+        "task-folder-remove" => &[Work::Upkeep, Work::Purging],
+        "retired" | "purged" | "purged-checkpoints" => &[Work::Purging],
+        "log-repaired" | "image-repaired" => &[Work::LostFolder],
+        "store-aside" | "store-rebuilt" => &[Work::LostStore],
+        "restore-linked" | "restore-replaced" => &[Work::Restoring],
         _ if ["checkpoint", "manifest", "rewound"]
             .iter()
             .any(|kind| point.starts_with(kind)) =>

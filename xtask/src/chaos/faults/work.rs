@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     claims::Claim,
+    loss,
     moments::{Work, pick},
     round::{Fate, Round},
     settle,
@@ -28,6 +29,10 @@ pub(super) fn carry_out(round: &mut Round<'_>, dice: &mut Dice) -> Result<()> {
         Work::External => external(round, dice),
         Work::Checkpoints => checkpoints(round, dice),
         Work::Upkeep => upkeep(round, dice),
+        Work::Purging => loss::purging(round),
+        Work::LostFolder => loss::of_a_folder(round),
+        Work::LostStore => loss::of_the_store(round),
+        Work::Restoring => loss::restoring(round),
     }
 }
 
@@ -56,14 +61,14 @@ fn agent(round: &mut Round<'_>, dice: &mut Dice, mode: &str) -> Result<()> {
     Ok(())
 }
 
-fn note(round: &mut Round<'_>, id: &str, text: &str) -> Result<bool> {
+pub(super) fn note(round: &mut Round<'_>, id: &str, text: &str) -> Result<bool> {
     round.claim(&["note", id, text], || Claim::Noted {
         id: id.to_owned(),
         text: text.to_owned(),
     })
 }
 
-fn decide(round: &mut Round<'_>, id: &str, text: &str) -> Result<bool> {
+pub(super) fn decide(round: &mut Round<'_>, id: &str, text: &str) -> Result<bool> {
     let arguments = [
         "decision",
         "add",

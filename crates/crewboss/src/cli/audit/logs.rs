@@ -6,7 +6,7 @@ use api_types::AuditLogFault;
 use app::{
     event::{Stream, StreamKind},
     ports::store::Mark,
-    query::{Deleted, Query, View},
+    query::{Query, View},
     repair::{LogVerdict, RepairError, verify_log},
 };
 use domain::{id::TaskId, project::Project, task::Task};
@@ -15,9 +15,10 @@ use store_sqlite::SqliteStore;
 use crate::{
     context::{Context, unexpected},
     fail::Fail,
+    listing,
     places::PROJECT_FOLDER,
     render::count,
-    retention, wiring,
+    wiring,
 };
 
 /// What was found in the folders of tasks.
@@ -45,7 +46,7 @@ impl Logs {
                 continue;
             }
             let store = context.store()?;
-            for task in retention::every_task(&*store, project.id, &[], true, Deleted::With)? {
+            for task in listing::every_task(&*store, project.id)? {
                 logs.task(context, &project, &task)?;
             }
         }

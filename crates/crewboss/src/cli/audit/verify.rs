@@ -7,9 +7,10 @@ use std::{
 
 use api_types::{AuditBadHead, AuditFault, AuditVerifyDocument, ProblemCode};
 use app::{
-    audit::{self, Beginning, Head, Report, Tampering, hex},
+    audit::{self, Beginning, Head, Report, Tampering},
     error::Error,
     event::Stream,
+    hex::hex,
     ports::clock::Clock,
 };
 use audit_heads::{Gathered, gather};

@@ -16,7 +16,7 @@ use domain::{
 
 use super::{apply_rules, of_project, whole};
 use crate::{
-    cli::history::refuse_layout,
+    cli::{expected::ExpectedVersion, history::refuse_layout},
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
     launch::{Wanted, launch},
@@ -29,9 +29,17 @@ pub(super) fn restore(
     checkpoint: &str,
     agent: Option<String>,
     run: bool,
+    expected: ExpectedVersion,
 ) -> Outcome {
-    let from = From::find(context, checkpoint, agent)?;
-    let status = from.task()?.status();
+    let from = From {
+        expected,
+        ..From::find(context, checkpoint, agent)?
+    };
+    let task = from.task()?;
+    if expected.is_stale(&task) {
+        return from.make(None, true, run);
+    }
+    let status = task.status();
     if status.is_terminal() {
         return from.make(None, true, run);
     }
@@ -72,6 +80,8 @@ struct From<'a> {
     manifest: Manifest,
     /// The agent that goes on, where it is another.
     agent: Option<AgentName>,
+    /// How its task was seen.
+    expected: ExpectedVersion,
 }
 
 impl<'a> From<'a> {
@@ -87,6 +97,7 @@ impl<'a> From<'a> {
             checkpointer,
             manifest,
             agent,
+            expected: ExpectedVersion::default(),
         })
     }
 
@@ -158,6 +169,7 @@ impl<'a> From<'a> {
                 refuse_when_full: limits.queue_refuse,
             },
         };
+        let command = self.expected.guard(self.manifest.task, command);
         let Output::Task { task, .. } = context.change(command)? else {
             return Err(unexpected("restore"));
         };
@@ -193,6 +205,9 @@ impl<'a> From<'a> {
             continues: self.continuation(),
             workspace: self.workspace()?,
         };
+        // Keeping what it has reached is a change of ours.
+        let expected = self.expected.after(u64::from(kept.is_some()));
+        let command = expected.guard(id, command);
         let Output::Stopping { task, session } = context.change(command)? else {
             return Err(unexpected("restore"));
         };

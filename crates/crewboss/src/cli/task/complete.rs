@@ -23,6 +23,7 @@ use signal_hook::{
 };
 
 use crate::{
+    cli::expected::ExpectedVersion,
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
     render::{document, duration, symbols::Symbol},
@@ -47,6 +48,8 @@ pub(super) struct Args {
     /// Fail the task if a required gate does not pass, instead of leaving it with its holder
     #[arg(long)]
     fail_on_gate: bool,
+    #[command(flatten)]
+    expected: ExpectedVersion,
 }
 
 impl Args {
@@ -55,14 +58,16 @@ impl Args {
         let summary = self.summary.as_deref();
         let summary = summary.map(|text| summary_of(context, text)).transpose()?;
         let details = context.details(id)?;
+        let (expected, is_stale) = (self.expected, self.expected.is_stale(&details.view.task));
         let checked = match holder(&details, self.agent.as_ref()) {
-            Some(session) => check(context, &details, session)?,
+            Some(session) if !is_stale => check(context, &details, session)?,
             // Ending it says what is wrong with that.
-            None => None,
+            _ => None,
         };
         let Some(checked) = checked else {
             let end = End {
                 summary,
+                expected,
                 ..End::default()
             };
             let task = end_task(context, id, self.agent, end)?;
@@ -73,6 +78,7 @@ impl Args {
             let end = End {
                 summary,
                 gates: checked.gates.clone(),
+                expected,
                 ..End::default()
             };
             let task = end_task(context, id, self.agent, end)?;
@@ -83,6 +89,7 @@ impl Args {
                 failure: Some(failure.clone()),
                 summary,
                 gates: checked.gates.clone(),
+                expected,
             };
             let task = end_task(context, id, self.agent, end)?;
             (task, format!("task {id} has failed"))
@@ -200,6 +207,8 @@ pub(super) struct End {
     pub(super) summary: Option<String>,
     /// What the gates said.
     pub(super) gates: Vec<GateResult>,
+    /// How the task was seen.
+    pub(super) expected: ExpectedVersion,
 }
 
 /// What came of a task, as far as it is kept with its end.
@@ -227,7 +236,7 @@ pub(super) fn end_task(
         gates: end.gates,
         recovery: context.recovery()?,
     };
-    match context.change(command)? {
+    match context.change(end.expected.guard(task, command))? {
         Output::Task { task, .. } => Ok(*task),
         _ => Err(unexpected("end")),
     }

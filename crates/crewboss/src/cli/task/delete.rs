@@ -1,6 +1,6 @@
 //! `task delete`, `task undelete`, `task purge`.
 
-use api_types::{DeletionDocument, PurgeDocument, PurgedTask};
+use api_types::{Body, DeletionDocument, PurgeDocument, PurgedTask};
 use app::{
     command::{Command, Output, Rekey},
     purge::deleted_before,
@@ -8,7 +8,7 @@ use app::{
 use domain::{id::TaskId, task::Task};
 
 use crate::{
-    cli::confirm,
+    cli::{confirm, expected::ExpectedVersion},
     context::{Context, unexpected},
     deletion,
     fail::{Exit, Fail, Outcome},
@@ -27,6 +27,8 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(long, short, visible_alias = "force", requires = "purge")]
     yes: bool,
+    #[command(flatten)]
+    expected: ExpectedVersion,
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +42,8 @@ pub(crate) struct Undelete {
     /// Without its key
     #[arg(long)]
     no_key: bool,
+    #[command(flatten)]
+    expected: ExpectedVersion,
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +57,8 @@ pub(crate) struct Purge {
     /// Do not ask
     #[arg(long, short, visible_alias = "force")]
     yes: bool,
+    #[command(flatten)]
+    expected: ExpectedVersion,
 }
 
 /// What came of the one after the other: the last refusal decides how the command ends.
@@ -60,7 +66,11 @@ pub(crate) struct Purge {
 struct Refusals(Vec<Fail>);
 
 impl Refusals {
-    fn outcome(mut self, context: &Context) -> Outcome {
+    /// Prints what was done; where that is nothing, the error is the document.
+    fn outcome(mut self, context: &Context, has_done: bool, document: &impl Body) -> Outcome {
+        if has_done || self.0.is_empty() {
+            context.out.print(document)?;
+        }
         let Some(last) = self.0.pop() else {
             return Ok(Exit::Ok);
         };
@@ -73,6 +83,7 @@ impl Refusals {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
+        let expected = self.expected.of_one(&self.tasks)?;
         let ids = context.resolve_all(&self.tasks)?;
         context.reconcile()?;
         let number = count(ids.len(), "task");
@@ -84,7 +95,7 @@ impl Args {
         let (mut tasks, mut purged) = (Vec::new(), Vec::new());
         let mut refusals = Refusals::default();
         for id in ids {
-            match deletion::delete(context, id) {
+            match deletion::delete(context, id, expected) {
                 Ok(task) => {
                     context.out.line(format_args!("Task {id} deleted."))?;
                     tasks.push(task);
@@ -94,14 +105,14 @@ impl Args {
         }
         if self.purge && !tasks.is_empty() {
             let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
-            purged = purge_all(context, &ids, &mut refusals)?;
+            purged = purge_all(context, &ids, ExpectedVersion::default(), &mut refusals)?;
             tasks = context.tasks_of(&ids)?;
         }
-        context.out.print(&DeletionDocument {
+        let document = DeletionDocument {
             tasks: tasks.iter().map(document::task).collect(),
             purged,
-        })?;
-        refusals.outcome(context)
+        };
+        refusals.outcome(context, !document.tasks.is_empty(), &document)
     }
 }
 
@@ -110,6 +121,7 @@ impl Undelete {
         if self.key.is_some() && self.tasks.len() > 1 {
             return Err(Fail::usage("--key names one task: give one ID"));
         }
+        let expected = self.expected.of_one(&self.tasks)?;
         let key = match (self.key, self.no_key) {
             (Some(key), _) => Rekey::To { key },
             (None, true) => Rekey::Without,
@@ -118,7 +130,7 @@ impl Undelete {
         let mut tasks = Vec::new();
         let mut refusals = Refusals::default();
         for name in &self.tasks {
-            match undelete(context, name, &key) {
+            match undelete(context, name, &key, expected) {
                 Ok(task) => {
                     let status = task.status().as_str();
                     let text = format!("Task {} is back: {status}.", task.id);
@@ -128,22 +140,25 @@ impl Undelete {
                 Err(fail) => refusals.0.push(fail),
             }
         }
-        context.out.print(&DeletionDocument {
-            tasks,
-            purged: vec![],
-        })?;
-        refusals.outcome(context)
+        let purged = vec![];
+        let document = DeletionDocument { tasks, purged };
+        refusals.outcome(context, !document.tasks.is_empty(), &document)
     }
 }
 
 /// A deleted one is meant, whoever has its name meanwhile.
-fn undelete(context: &Context, name: &str, key: &Rekey) -> Result<Task, Fail> {
+fn undelete(
+    context: &Context,
+    name: &str,
+    key: &Rekey,
+    expected: ExpectedVersion,
+) -> Result<Task, Fail> {
     let id = context.resolve_deleted(name)?;
     let command = Command::UndeleteTask {
         task: id,
         key: key.clone(),
     };
-    match context.change(command) {
+    match context.change(expected.guard(id, command)) {
         Ok(Output::Task { task, .. }) => Ok(*task),
         Ok(_) => Err(unexpected("undelete")),
         Err(fail) if *key == Rekey::Same && fail.is_taken() => {
@@ -156,6 +171,7 @@ fn undelete(context: &Context, name: &str, key: &Rekey) -> Result<Task, Fail> {
 
 impl Purge {
     pub(crate) fn run(self, context: &Context) -> Outcome {
+        let expected = self.expected.of_one(&self.tasks)?;
         let ids = if self.tasks.is_empty() {
             due(context)?
         } else {
@@ -195,12 +211,12 @@ impl Purge {
             return Ok(Exit::Ok);
         }
         let mut refusals = Refusals::default();
-        let purged = purge_all(context, &ids, &mut refusals)?;
-        context.out.print(&PurgeDocument {
+        let purged = purge_all(context, &ids, expected, &mut refusals)?;
+        let document = PurgeDocument {
             purged,
             dry_run: false,
-        })?;
-        refusals.outcome(context)
+        };
+        refusals.outcome(context, !document.purged.is_empty(), &document)
     }
 }
 
@@ -218,12 +234,13 @@ fn due(context: &Context) -> Result<Vec<TaskId>, Fail> {
 fn purge_all(
     context: &Context,
     ids: &[TaskId],
+    expected: ExpectedVersion,
     refusals: &mut Refusals,
 ) -> Result<Vec<PurgedTask>, Fail> {
     let purger = deletion::purger(context)?;
     let mut purged = Vec::new();
     for id in ids {
-        match deletion::purge(context, &purger, *id) {
+        match deletion::purge(context, &purger, *id, expected) {
             Ok(one) => {
                 context.out.line(format_args!("Task {id} purged."))?;
                 purged.push(one);

@@ -1,7 +1,10 @@
 //! `task find`, also called `task list`: tasks by what they are and what they hold.
 
 use api_types::TaskListDocument;
-use app::{overview::TaskLine, query::Deleted};
+use app::{
+    overview::TaskLine,
+    query::{Deleted, TaskFilter},
+};
 use domain::{
     agent::AgentName,
     task::{Task, TaskStatus},
@@ -70,7 +73,16 @@ impl Wanted {
         } else {
             Deleted::Without
         };
-        let mut tasks = context.every_task(&self.statuses, self.archived, deleted)?;
+        let filter = |archived, deleted| TaskFilter {
+            statuses: self.statuses.clone(),
+            archived,
+            deleted,
+            ..TaskFilter::default()
+        };
+        let mut tasks = context.tasks(filter(false, deleted))?;
+        if self.archived {
+            tasks.extend(context.tasks(filter(true, Deleted::Without))?);
+        }
         tasks.retain(|task| self.is_wanted(task, &metadata));
         tasks.sort_by_key(|task| std::cmp::Reverse(task.id));
         Ok(tasks)

@@ -1,9 +1,8 @@
 //! An archive goes into another store, whole or not at all.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use api_types::{ExportDocument, ImportArchiveDocument};
-use testkit::poll::poll_until;
 
 use super::{World, document};
 use crate::place::Place;
@@ -93,17 +92,7 @@ fn an_import_that_is_killed_is_done_or_was_not_begun() {
     let exported = export(place, &file);
     for millis in [2, 6, 12, 20, 35] {
         fs::remove_dir_all(world.home()).unwrap();
-        let mut child = place
-            .command(["import", file.to_str().unwrap()])
-            .spawn()
-            .unwrap();
-        let has_ended = poll_until(Duration::from_millis(millis), || {
-            child.try_wait().unwrap().is_some()
-        });
-        if !has_ended {
-            child.kill().unwrap();
-        }
-        child.wait().unwrap();
+        place.kill_after(millis, &["import", file.to_str().unwrap()]);
         let imported = place
             .run(&["import", file.to_str().unwrap(), "--json"])
             .ok();

@@ -173,18 +173,9 @@ fn killed_by_surprise_again_and_again() {
     let before = world.digest();
     for millis in [1, 3, 5, 8, 13, 21, 34, 55, 89] {
         lose_store(&world);
-        let mut child = world
+        world
             .place
-            .command(["repair", "--from-folders"])
-            .spawn()
-            .unwrap();
-        let has_ended = poll_until(Duration::from_millis(millis), || {
-            child.try_wait().unwrap().is_some()
-        });
-        if !has_ended {
-            child.kill().unwrap();
-        }
-        child.wait().unwrap();
+            .kill_after(millis, &["repair", "--from-folders"]);
         let (code, _) = repair(&world, &["--from-folders"]);
         assert_eq!(
             (code, world.digest()),

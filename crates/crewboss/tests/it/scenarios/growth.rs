@@ -39,18 +39,7 @@ fn s23_two_hundred_thousand_entries_are_four_files() {
         20_000,
         "60,000, 60,000, 60,000 and the rest"
     );
-    let said = |flags: &[&str]| -> Vec<String> {
-        let args: Vec<&str> = ["history", &id, "--json"]
-            .iter()
-            .chain(flags)
-            .copied()
-            .collect();
-        let history = place.run(&args).ok().json();
-        let entries = history["entries"].as_array().unwrap().iter();
-        entries
-            .map(|entry| entry["message"].as_str().unwrap().to_owned())
-            .collect()
-    };
+    let said = |flags: &[&str]| place.messages("history", &id, flags);
     assert_eq!(said(&["--last", "2"]), ["line 199998", "line 199999"]);
     let across = said(&["--range", "59999..60003"]);
     let expected: Vec<String> = (59_998..60_003).map(|n| format!("line {n}")).collect();

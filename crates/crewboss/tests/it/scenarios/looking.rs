@@ -118,18 +118,7 @@ fn s13_history_by_level_time_and_number() {
     ] {
         place.run(&["note", &id, text, "--level", level]).ok();
     }
-    let said = |flags: &[&str]| -> Vec<String> {
-        let args: Vec<&str> = ["task-history", &id, "--json"]
-            .iter()
-            .chain(flags)
-            .copied()
-            .collect();
-        let history = place.run(&args).ok().json();
-        let entries = history["entries"].as_array().unwrap().iter();
-        entries
-            .map(|entry| entry["message"].as_str().unwrap().to_owned())
-            .collect()
-    };
+    let said = |flags: &[&str]| place.messages("task-history", &id, flags);
     assert_eq!(said(&["--level", "warn"]), ["a doubt", "a fault"]);
     assert_eq!(said(&["--level", "warning"]), ["a doubt", "a fault"]);
     assert_eq!(said(&["--level", "error"]), ["a fault"]);
