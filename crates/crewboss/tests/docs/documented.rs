@@ -77,8 +77,6 @@ pages! {
     daemon: "docs/src/guide/daemon.md";
     limits: "docs/src/guide/limits.md";
     external: "docs/src/guide/external.md";
-    sharing: "docs/src/guide/sharing.md";
-    locks: "docs/src/guide/locks.md";
     locks: "docs/src/guide/locks.md";
     sharing: "docs/src/guide/sharing.md";
     layouts: "docs/src/guide/layouts.md";
