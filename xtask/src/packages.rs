@@ -28,6 +28,10 @@ pub(crate) const RUN: &[Package] = &[
 /// What the tests need besides.
 pub(crate) const TEST: &[Package] = &[
     Package {
+        program: "redis-server",
+        package: "redis-server",
+    },
+    Package {
         program: "setsid",
         package: "util-linux",
     },
@@ -100,6 +104,6 @@ pub(crate) fn require(packages: &[Package]) -> Result<()> {
     quietly(&[&install[..], &names[..]].concat())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     shell::output(shell::program("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }

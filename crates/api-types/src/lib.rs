@@ -17,6 +17,7 @@ mod envelope;
 mod health;
 mod history;
 mod lock;
+mod nodes;
 mod problem;
 mod project;
 mod queue;
@@ -60,6 +61,7 @@ pub use lock::{
     LockBlocker, LockDocument, LockListDocument, LockReleasedDocument, LockRow, LockStatsDocument,
     LockTakenDocument, LockWaitDocument,
 };
+pub use nodes::{CheckoutRef, NodeDocument, NodeListDocument};
 pub use problem::{ErrorDocument, FieldDifference, ProblemCode, VersionConflictDetails};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{

@@ -67,6 +67,12 @@ pub(crate) struct Config {
     pub files: Vec<PathBuf>,
 }
 
+/// Variables that other services of this kind go by.
+const OTHER_VARIABLES: &[(&str, &str)] = &[
+    ("MAX_CONCURRENT_SESSIONS", "serve.max_sessions"),
+    ("SESSION_TIMEOUT_SECONDS", "serve.session_timeout_seconds"),
+];
+
 impl Config {
     /// Reads every layer. `flags` are `KEY=VALUE`.
     ///
@@ -108,25 +114,34 @@ impl Config {
     }
 
     fn read_environment(&mut self, env: &Environment) -> Result<(), Fail> {
+        for (name, key) in OTHER_VARIABLES {
+            self.read_variable(env, (*name).to_owned(), key)?;
+        }
         for key in KEYS {
             let name = format!(
                 "CREWBOSS_{}",
                 key.name.replace('.', "_").to_ascii_uppercase()
             );
-            if let Some(text) = env.text(&name) {
-                let raw = Raw::of_text(text);
-                let problem = |problem| Fail::usage(format!("{name}: {problem}"));
-                self.settings.assign(key.name, &raw).map_err(problem)?;
-                let origin = match env.file_of(&name) {
-                    Some((path, line)) => Origin::File {
-                        path: path.clone(),
-                        line: *line,
-                    },
-                    None => Origin::Environment(name),
-                };
-                self.origins.insert(key.name.to_owned(), origin);
-            }
+            self.read_variable(env, name, key.name)?;
         }
+        Ok(())
+    }
+
+    fn read_variable(&mut self, env: &Environment, name: String, key: &str) -> Result<(), Fail> {
+        let Some(text) = env.text(&name) else {
+            return Ok(());
+        };
+        let raw = Raw::of_text(text);
+        let problem = |problem| Fail::usage(format!("{name}: {problem}"));
+        self.settings.assign(key, &raw).map_err(problem)?;
+        let origin = match env.file_of(&name) {
+            Some((path, line)) => Origin::File {
+                path: path.clone(),
+                line: *line,
+            },
+            None => Origin::Environment(name),
+        };
+        self.origins.insert(key.to_owned(), origin);
         Ok(())
     }
 

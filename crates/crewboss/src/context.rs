@@ -12,11 +12,12 @@ use std::{
     sync::Arc,
 };
 
+use app::nodes::OfNode;
 use app::ports::{
     clock::Clock, folders::Folders, journal::Journal, processes::Processes, store::Store,
     workspaces::Workspaces,
 };
-use domain::project::Project;
+use domain::{id::NodeId, project::Project};
 use store_postgres::PostgresStore;
 use store_sqlite::SqliteStore;
 
@@ -41,6 +42,7 @@ pub(crate) struct Context {
     config: OnceCell<Arc<Config>>,
     clock: OnceCell<Arc<dyn Clock>>,
     store: OnceCell<Arc<Connection>>,
+    node: OnceCell<Option<NodeId>>,
     server: OnceCell<Arc<PostgresStore>>,
     processes: OnceCell<Arc<dyn Processes>>,
     project: OnceCell<Project>,
@@ -75,6 +77,7 @@ impl Context {
             config: OnceCell::new(),
             clock: OnceCell::new(),
             store: OnceCell::new(),
+            node: OnceCell::new(),
             server: OnceCell::new(),
             processes: OnceCell::new(),
             project: OnceCell::new(),
@@ -163,7 +166,52 @@ impl Context {
             };
             drop(self.store.set(Arc::new(store)));
         }
-        Ok(Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>)
+        let store = Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>;
+        Ok(self.as_node(store)?)
+    }
+
+    /// A store as the node that this home is sees it.
+    pub(crate) fn as_node(&self, store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Fail> {
+        Ok(match self.node()? {
+            Some(node) => Arc::new(OfNode::new(store, node)),
+            None => store,
+        })
+    }
+
+    /// The node that this home is; none where it never took part with others.
+    pub(crate) fn node(&self) -> Result<Option<NodeId>, Fail> {
+        if let Some(node) = self.node.get() {
+            return Ok(*node);
+        }
+        // Others share a store on a server: whoever writes there is one of its nodes.
+        let node = if self.places.server.is_some() && self.places.layout.is_none() {
+            Some(crate::node::ensure(
+                &self.places,
+                self.local_clock()?.now().wall,
+            )?)
+        } else {
+            crate::node::known(&self.places)?
+        };
+        Ok(*self.node.get_or_init(|| node))
+    }
+
+    /// The node that this home is from now on. Before the store is first asked.
+    pub(crate) fn become_node(&self) -> Result<NodeId, Fail> {
+        let node = crate::node::ensure(&self.places, self.local_clock()?.now().wall)?;
+        // Whoever was here first has read the same file.
+        let _ = self.node.set(Some(node));
+        Ok(node)
+    }
+
+    /// The repository that joins this project's checkouts, as pushes name it.
+    pub(crate) fn remote(&self) -> Result<Option<String>, Fail> {
+        let Some(configured) = &self.config()?.settings.project.remote else {
+            return Ok(None);
+        };
+        let address = self
+            .workspaces()
+            .address(&self.places.project, configured)?;
+        Ok(Some(address))
     }
 
     /// Whether the daemon answered last: it carries out what commits owe, and signs.

@@ -15,6 +15,7 @@ mod interrupt;
 mod launch;
 mod layout;
 mod listing;
+mod node;
 mod output;
 mod papers;
 mod places;

@@ -118,6 +118,12 @@ impl Places {
         })
     }
 
+    /// Which node this home is.
+    #[must_use]
+    pub(crate) fn node_file(&self) -> PathBuf {
+        self.home.join("node")
+    }
+
     /// Where a daemon listens.
     #[must_use]
     pub(crate) fn daemon_socket(&self) -> PathBuf {

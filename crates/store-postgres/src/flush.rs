@@ -10,6 +10,7 @@ use crate::{
 use app::{error::Error, event::Entry};
 use domain::{
     id::Key,
+    session::{Session, SessionKind},
     task::{Task, TaskKind, TaskState},
     time::Timestamp,
 };
@@ -23,8 +24,8 @@ const CUT_EVERY: u64 = 64;
 /// Rows of transactions that stay.
 const KEPT: u64 = 4_096;
 
-const PROJECTS: &str = "INSERT INTO @projects (id, root, name, created_at)
-    SELECT * FROM unnest($1, $2, $3, $4)";
+const PROJECTS: &str = "INSERT INTO @projects (id, root, name, created_at, remote)
+    SELECT * FROM unnest($1, $2, $3, $4, $5)";
 const TASKS: &str =
     "INSERT INTO @tasks (id, project, status, kind, priority, scheduled, auto_retry,
         unmet, fence, requeues, due_millis, due_wall, root, retry_of, retry_count, retried_by,
@@ -52,8 +53,9 @@ const RELEASED: &str = "UPDATE @tasks t SET unmet = greatest(unmet - n.chains, 0
     FROM (SELECT task, count(*)::integer AS chains FROM @dependencies
           WHERE root = ANY ($1) GROUP BY task) n
     WHERE t.id = n.task AND t.unmet > 0";
-const SESSIONS: &str = "INSERT INTO @sessions (id, task, project, live, version, body)
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
+const SESSIONS: &str = "INSERT INTO @sessions (id, task, project, live, version, body, node,
+        managed)
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)";
 const SESSIONS_AGAIN: &str =
     "UPDATE @sessions s SET live = n.live, version = n.version, body = n.body
     FROM unnest($1, $2, $3, $4) AS n (id, live, version, body) WHERE s.id = n.id";
@@ -173,6 +175,7 @@ pub(crate) fn close(unit: &mut Unit, writer: i64, now: Timestamp) -> Vec<Batch> 
 
 fn projects(unit: &mut Unit, batches: &mut Vec<Batch>) {
     let (mut ids, mut roots, mut names, mut times) = (vec![], vec![], vec![], vec![]);
+    let mut remotes: Vec<Option<String>> = vec![];
     for (_, held) in unit.projects.values_mut() {
         if held.differs == Differs::No {
             continue;
@@ -182,12 +185,14 @@ fn projects(unit: &mut Unit, batches: &mut Vec<Batch>) {
             roots.push(project.root.clone());
             names.push(project.name.clone());
             times.push(project.created_at.as_millis());
+            remotes.push(project.remote.clone());
         }
         held.differs = Differs::No;
     }
     if !ids.is_empty() {
         batches.push(batch!(PROJECTS,
-            ids => INT8_ARRAY, roots => TEXT_ARRAY, names => TEXT_ARRAY, times => INT8_ARRAY));
+            ids => INT8_ARRAY, roots => TEXT_ARRAY, names => TEXT_ARRAY, times => INT8_ARRAY,
+            remotes => TEXT_ARRAY));
     }
 }
 
@@ -347,9 +352,16 @@ fn sessions(unit: &mut Unit, batches: &mut Vec<Batch>) -> Result<(), Error> {
         if is_new {
             let tasks: Vec<i64> = list.iter().map(|s| task_number(s.task)).collect();
             let projects: Vec<i64> = list.iter().map(|s| project_number(s.project)).collect();
+            let node = |s: &Session| s.node.map(|node| int(node.number()));
+            let nodes: Vec<Option<i64>> = list.iter().map(node).collect();
+            let managed: Vec<bool> = list
+                .iter()
+                .map(|s| s.kind == SessionKind::Managed)
+                .collect();
             batches.push(batch!(SESSIONS,
                 ids => INT8_ARRAY, tasks => INT8_ARRAY, projects => INT8_ARRAY,
-                live => BOOL_ARRAY, versions => INT8_ARRAY, bodies? => TEXT_ARRAY));
+                live => BOOL_ARRAY, versions => INT8_ARRAY, bodies? => TEXT_ARRAY,
+                nodes => INT8_ARRAY, managed => BOOL_ARRAY));
         } else {
             batches.push(batch!(SESSIONS_AGAIN,
                 ids => INT8_ARRAY, live => BOOL_ARRAY, versions => INT8_ARRAY,

@@ -15,6 +15,7 @@ mod ledger;
 mod link;
 mod locks;
 mod log;
+mod nodes;
 mod pages;
 mod pool;
 mod quotas;

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
     (1, "store", include_str!("../migrations/V1__store.sql")),
     (2, "locks", include_str!("../migrations/V2__locks.sql")),
     (3, "quotas", include_str!("../migrations/V3__quotas.sql")),
+    (4, "nodes", include_str!("../migrations/V4__nodes.sql")),
 ];
 
 /// The oldest server that has everything.

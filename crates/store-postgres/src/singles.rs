@@ -43,13 +43,14 @@ pub(crate) fn project_from(row: &Row) -> Result<Project, Error> {
         root: row.value(1)?,
         name: row.value(2)?,
         created_at: row.time(3)?,
+        remote: row.value(4)?,
     })
 }
 
 /// A project by id.
 pub(crate) fn project(ask: &dyn Ask, id: ProjectId) -> Result<Option<Project>, Error> {
     let rows = ask.ask(
-        "SELECT id, root, name, created_at FROM @projects WHERE id = $1",
+        "SELECT id, root, name, created_at, remote FROM @projects WHERE id = $1",
         &[(&project_number(id), Type::INT8)],
     )?;
     first(&rows, project_from)
@@ -58,7 +59,7 @@ pub(crate) fn project(ask: &dyn Ask, id: ProjectId) -> Result<Option<Project>, E
 /// A project by its directory.
 pub(crate) fn project_at(ask: &dyn Ask, root: &str) -> Result<Option<Project>, Error> {
     let rows = ask.ask(
-        "SELECT id, root, name, created_at FROM @projects WHERE root = $1",
+        "SELECT id, root, name, created_at, remote FROM @projects WHERE root = $1",
         &[(&root, Type::TEXT)],
     )?;
     first(&rows, project_from)
@@ -67,7 +68,7 @@ pub(crate) fn project_at(ask: &dyn Ask, root: &str) -> Result<Option<Project>, E
 /// Every project, oldest first.
 pub(crate) fn projects(ask: &dyn Ask) -> Result<Vec<Project>, Error> {
     ask.ask(
-        "SELECT id, root, name, created_at FROM @projects ORDER BY id",
+        "SELECT id, root, name, created_at, remote FROM @projects ORDER BY id",
         &[],
     )?
     .iter()

@@ -193,6 +193,11 @@ impl<'l> Writing<'l> {
         Ok(found)
     }
 
+    /// Notes a project as the server has it now.
+    pub(crate) fn hold_project(&self, id: ProjectId, held: Held<Project>) {
+        self.unit.borrow_mut().projects.set(id, held);
+    }
+
     /// Looks at the counters of a project, once.
     fn count_in(&self, project: ProjectId) -> Result<(), Error> {
         if self.unit.borrow().counted.contains(&project) {
@@ -280,7 +285,7 @@ impl<'l> Writing<'l> {
     }
 
     /// Sends what is kept back, and a statement behind it that changes something.
-    fn write(&self, sql: &'static str, params: &[Param<'_>]) -> Result<(), Error> {
+    pub(crate) fn write(&self, sql: &'static str, params: &[Param<'_>]) -> Result<(), Error> {
         self.unit.borrow_mut().changes();
         self.ask(sql, params).map(drop)
     }

@@ -116,6 +116,7 @@ settings! {
         ageing_seconds: u64 = 600, any, "Seconds of waiting that are worth one more priority; 0 switches ageing off.";
         requeues_max: u32 = 3, any, "Times that a task whose session was lost goes back to the queue before it fails.";
         lease_seconds: u64 = 30, positive, "Seconds that a session may stay silent before it is taken for lost.";
+        session_max_seconds: Option<u32> = None, positive, "Seconds that a session may take at most, whatever its task or its agent says, and whatever is added.";
         require_diff: bool = false, any, "Whether a task that changes no file has failed.";
     }
     /// Tasks whose agents attach from outside.
@@ -181,8 +182,22 @@ settings! {
     }
     /// The scheduler that stays.
     daemon: Daemon {
-        max_concurrent: u32 = 3, positive, "Tasks that the daemon runs at once.";
+        max_concurrent: u32 = 3, positive, "Tasks of a project that the daemon runs at once; for `serve`, over all nodes and only where it is set.";
         interval_seconds: u32 = 5, positive, "Seconds between its status lines and safety checks; work starts on events, not on this.";
+    }
+    /// What joins checkouts of a project.
+    project: Project {
+        remote: Option<String> = None, any, "The repository, a remote's name or an address, that joins this project's checkouts on several nodes; finished and salvaged work is pushed to it.";
+    }
+    /// A node among others: `crewboss serve`.
+    serve: Serve {
+        max_sessions: u32 = 25, positive, "Sessions that run at once on all nodes of the store together; also from `MAX_CONCURRENT_SESSIONS`.";
+        capacity: Option<u32> = None, positive, "Sessions that this node carries at once; by default `max_sessions`.";
+        session_timeout_seconds: u32 = 3_600, positive, "Seconds that a session started by this node may take, whatever its task says; also from `SESSION_TIMEOUT_SECONDS`.";
+        name: Option<String> = None, any, "What people call this node; by default the machine's name.";
+        labels: Option<String> = None, any, "What people say of this node: words with commas between them.";
+        lease_seconds: u64 = 10, positive, "Seconds that a node may stay silent before it is declared lost.";
+        drain_seconds: u32 = 300, any, "Seconds that a node's sessions have to end once it is told to end; then they go on without it.";
     }
 }
 
