@@ -77,13 +77,8 @@ pages! {
     daemon: "docs/src/guide/daemon.md";
     limits: "docs/src/guide/limits.md";
     external: "docs/src/guide/external.md";
-<<<<<<< HEAD
-    locks: "docs/src/guide/locks.md";
-    sharing: "docs/src/guide/sharing.md";
-=======
     sharing: "docs/src/guide/sharing.md";
     locks: "docs/src/guide/locks.md";
->>>>>>> main
     layouts: "docs/src/guide/layouts.md";
     cleaning: "docs/src/guide/cleaning.md";
     audit: "docs/src/guide/audit.md";
