@@ -1,5 +1,7 @@
 //! A transaction as the use cases see it.
 
+mod nodes;
+
 use app::{
     command::{self, Meta, Reply, Request},
     error::Error,

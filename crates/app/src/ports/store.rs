@@ -17,6 +17,7 @@ use crate::{
     command::{Meta, Reply, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
+    ports::nodes::{NodeReader, NodeTx},
     query::{Counts, Query, TaskFilter, View},
     restore::Told,
 };
@@ -56,7 +57,7 @@ pub struct Effect {
 }
 
 /// What can be read. Everything read through one `Reader` comes from one state of the store.
-pub trait Reader {
+pub trait Reader: NodeReader {
     /// A project by id.
     fn project(&self, id: ProjectId) -> Result<Option<Project>, Error>;
     /// A project by its directory.
@@ -154,7 +155,7 @@ pub trait Reader {
 }
 
 /// One transaction: reads see its own writes, and nothing of it is seen before it commits.
-pub trait Tx: Reader {
+pub trait Tx: Reader + NodeTx {
     /// The time of the transaction.
     fn now(&self) -> &Now;
     /// The next number of a kind; never given out again, also not after a rollback that others

@@ -4,13 +4,17 @@ use app::{
     command::{self, Command, Meta, NewTask, RecoveryPolicy, Rekey, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
-    ports::store::{Effect, IdKind, Mark, Reader, Tx},
+    ports::{
+        nodes::{NodeReader, NodeTx},
+        store::{Effect, IdKind, Mark, Reader, Tx},
+    },
     query::{Counts, TaskFilter},
     restore::Told,
 };
 use domain::{
-    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, NodeId, ProjectId, SessionId, TaskId},
     lock::{Lock, Resource, Token, Totals},
+    node::{Checkout, Leader, Node},
     plan::{Candidate, Occupant},
     project::Project,
     quota::{Quota, QuotaKey},
@@ -45,6 +49,42 @@ impl<'t, T: Tx + ?Sized> FailAt<'t, T> {
                 Ok(self.inner)
             }
         }
+    }
+}
+
+impl<T: Tx + ?Sized> NodeReader for FailAt<'_, T> {
+    fn node(&self, id: NodeId) -> Result<Option<Node>, Error> {
+        self.inner.node(id)
+    }
+    fn nodes(&self) -> Result<Vec<Node>, Error> {
+        self.inner.nodes()
+    }
+    fn leader(&self) -> Result<Option<Leader>, Error> {
+        self.inner.leader()
+    }
+    fn checkouts(&self, node: Option<NodeId>) -> Result<Vec<Checkout>, Error> {
+        self.inner.checkouts(node)
+    }
+    fn project_of_remote(&self, remote: &str) -> Result<Option<Project>, Error> {
+        self.inner.project_of_remote(remote)
+    }
+    fn occupied(&self, node: Option<NodeId>) -> Result<u32, Error> {
+        self.inner.occupied(node)
+    }
+}
+
+impl<T: Tx + ?Sized> NodeTx for FailAt<'_, T> {
+    fn put_node(&mut self, node: &Node) -> Result<(), Error> {
+        self.next()?.put_node(node)
+    }
+    fn put_leader(&mut self, leader: &Leader) -> Result<(), Error> {
+        self.next()?.put_leader(leader)
+    }
+    fn put_checkout(&mut self, checkout: &Checkout) -> Result<(), Error> {
+        self.next()?.put_checkout(checkout)
+    }
+    fn set_remote(&mut self, project: ProjectId, remote: &str) -> Result<(), Error> {
+        self.next()?.set_remote(project, remote)
     }
 }
 
