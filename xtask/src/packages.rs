@@ -28,6 +28,10 @@ pub(crate) const RUN: &[Package] = &[
 /// What the tests need besides.
 pub(crate) const TEST: &[Package] = &[
     Package {
+        program: "redis-server",
+        package: "redis-server",
+    },
+    Package {
         program: "setsid",
         package: "util-linux",
     },

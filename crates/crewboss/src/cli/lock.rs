@@ -1,6 +1,7 @@
 //! `lock`: who may work on what, first come, first served.
 
 mod acquire;
+mod backend;
 mod run;
 mod show;
 
@@ -8,15 +9,15 @@ use std::sync::Arc;
 
 use api_types::{LockDocument, LockReleasedDocument, LockRow, LockTakenDocument};
 use app::{
-    locks::StoreLocks,
     ports::locks::{Grant, Locks},
     query::{Query, View},
 };
 use domain::{
-    id::{ProjectId, SessionId},
+    id::SessionId,
     lock::{Holder, HolderName, Lock, Mode, Release, Resource, Token},
 };
 
+use self::backend::locks_of;
 use crate::{
     context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
@@ -195,16 +196,6 @@ fn tell_taken(context: &Context, taken: &[Lock]) -> Outcome {
 fn locks(context: &Context) -> Result<Arc<dyn Locks>, Fail> {
     let project = context.ensure_project()?;
     locks_of(context, project.id)
-}
-
-fn locks_of(context: &Context, project: ProjectId) -> Result<Arc<dyn Locks>, Fail> {
-    Ok(Arc::new(StoreLocks::new(
-        context.store()?,
-        project,
-        context.clock()?,
-        Arc::new(sandbox_host::HostBells),
-        context.meta(),
-    )))
 }
 
 fn resource(text: &str) -> Result<Resource, Fail> {

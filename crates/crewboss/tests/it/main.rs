@@ -26,6 +26,7 @@ mod place;
 mod queue;
 mod quotas;
 mod recovery;
+mod redis_locks;
 mod scenarios;
 mod transcripts;
 mod versions;
