@@ -1,6 +1,7 @@
 //! A lock that many wait for, handed from one to the next, beside commits of the same rows.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
         Arc, Barrier, Mutex,
@@ -20,6 +21,7 @@ use app::{
 use domain::lock::{Ask, Holder, Mode, Release, Resource};
 use rusqlite::{Connection, params};
 use sandbox_host::{HostBells, SystemClock};
+use store_memory::MemoryLocks;
 use store_sqlite::SqliteStore;
 use testkit::contract::{
     locks::history::{Hold, check, jain_index},
@@ -37,6 +39,9 @@ const WAITERS: usize = 50;
 /// How often all of them do.
 const ROUNDS: usize = 9;
 
+/// Names that are locked one after the other in memory.
+const NAMES: usize = 100_000;
+
 /// Commits beside each round.
 const CYCLES: u32 = 200;
 
@@ -52,14 +57,16 @@ pub(crate) fn rows(folder: &Path) -> Done<serde_json::Value> {
         handovers.push(per_second);
         holds.extend(round);
     }
-    let inversions = check(&holds, true).err();
+    check(&holds, true)?;
+    let cycles = middle(cycles)?;
     let pair = median(|| pair(&*locks, "alone"))?;
     let conflict = conflicts(&*locks)?;
     Ok(serde_json::json!({
         "handovers_per_second": middle(handovers)?,
-        "cycles_per_second": middle(cycles)?,
-        "inversions": u8::from(inversions.is_some()),
-        "wrong": inversions,
+        "cycles_per_second": cycles,
+        "two_cycles_us": 2e6 / cycles,
+        "memory_pairs_per_second": memory_pairs_per_second()?,
+        "map_pairs_per_second": map_pairs_per_second()?,
         "jain_index": fairness(&holds),
         "pair_us": pair.as_secs_f64() * 1e6,
         "conflict_p99_us": conflict.as_secs_f64() * 1e6,
@@ -166,6 +173,39 @@ fn drain(locks: &Arc<dyn Locks>, clock: &AtomicU64) -> Done<(f64, Vec<Hold>)> {
     })?;
     let holds = holds.into_inner().map_err(|_| "a list")?;
     Ok((per_second(WAITERS, took.as_secs_f64()), holds))
+}
+
+/// Pairs of acquire and release through the port, on locks of one process.
+fn memory_pairs_per_second() -> Done<f64> {
+    let locks = MemoryLocks::new(Arc::new(SystemClock::new()?));
+    let asks: Vec<Ask> = (0..NAMES)
+        .map(|name| ask("alone", &format!("record-{name}")))
+        .collect::<Done<_>>()?;
+    let took = timed(|| {
+        for ask in &asks {
+            let Attempt::Granted { grant } = locks.begin(ask)? else {
+                return Err("it is taken".into());
+            };
+            locks.release(&Release::of(grant.token))?;
+        }
+        Ok(())
+    })?;
+    Ok(per_second(NAMES, took.as_secs_f64()))
+}
+
+/// What a program without any of this would do.
+fn map_pairs_per_second() -> Done<f64> {
+    let names: Vec<String> = (0..NAMES).map(|name| format!("record-{name}")).collect();
+    let map = Mutex::new(HashMap::<String, u64>::new());
+    let took = timed(|| {
+        for (number, name) in names.iter().enumerate() {
+            let inside = || map.lock().map_err(|_| "a map");
+            inside()?.insert(name.clone(), number as u64);
+            inside()?.remove(name);
+        }
+        Ok(())
+    })?;
+    Ok(per_second(NAMES, took.as_secs_f64()))
 }
 
 fn fairness(holds: &[Hold]) -> f64 {
