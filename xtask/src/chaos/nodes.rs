@@ -104,7 +104,7 @@ fn rage(fleet: &Fleet, faults: u32, seed: u64) -> Result<BTreeMap<Fault, u32>> {
         }
         let dice = Dice::new(seed ^ 0x5E_4E_4B);
         scope.spawn(|| campaign.watched(|| campaign.shake(dice)));
-        scope.spawn(|| campaign.watched(|| campaign.feed()));
+        scope.spawn(|| campaign.feed());
     });
     let wrong = campaign.wrong.into_inner();
     match wrong.unwrap_or_else(PoisonError::into_inner) {
@@ -244,7 +244,7 @@ impl Campaign<'_> {
     }
 
     /// Keeps tasks waiting, each of one of two agents.
-    fn feed(&self) -> Result<()> {
+    fn feed(&self) {
         let mut made = 0;
         while !self.over.load(Ordering::SeqCst) {
             if self.fleet.waiting() < WAITING {
@@ -254,7 +254,6 @@ impl Campaign<'_> {
                 thread::sleep(Duration::from_millis(200));
             }
         }
-        Ok(())
     }
 }
 

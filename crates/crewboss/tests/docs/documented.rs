@@ -75,6 +75,7 @@ pages! {
     gates: "docs/src/guide/gates.md";
     dependencies: "docs/src/guide/dependencies.md";
     daemon: "docs/src/guide/daemon.md";
+    nodes: "docs/src/guide/nodes.md";
     limits: "docs/src/guide/limits.md";
     external: "docs/src/guide/external.md";
     locks: "docs/src/guide/locks.md";

@@ -178,17 +178,15 @@ impl Fleet {
 
     /// What the nodes said last, and where tasks stand.
     pub(super) fn said(&self) -> String {
+        use std::fmt::Write as _;
         let mut text = self.nodes[0].print(&["status"]).unwrap_or_default();
         text.push_str(&self.nodes[0].print(&["node", "list"]).unwrap_or_default());
         for node in &self.nodes {
             let log = fs::read_to_string(node.root.join("serve.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let last = lines.len().saturating_sub(12);
-            text.push_str(&format!(
-                "--- {}\n{}\n",
-                node.name,
-                lines[last..].join("\n")
-            ));
+            let last = lines[last..].join("\n");
+            let _ = writeln!(text, "--- {}\n{last}", node.name);
         }
         text
     }

@@ -51,15 +51,13 @@ pub(super) fn check(fleet: &Fleet, tasks: &[String]) -> Result<Seen> {
                convert_from(payload, 'UTF8') FROM crewboss.events ORDER BY position";
     let lines = fleet.ask(sql).context("the log cannot be read")?;
     let mut history = History::default();
-    let mut next = 1_u64;
-    for line in &lines {
+    for (next, line) in (1_u64..).zip(&lines) {
         let mut fields = line.splitn(5, '\t');
         let mut field = || fields.next().unwrap_or_default();
         let (position, kind, id) = (field(), field(), field());
         let header: Value = serde_json::from_str(field())?;
         let payload: Value = serde_json::from_str(field())?;
         ensure!(position.parse() == Ok(next), "entry {next} is missing");
-        next += 1;
         history
             .take(kind, id, &header, &payload)
             .with_context(|| format!("at entry {position}: {header} {payload}"))?;
