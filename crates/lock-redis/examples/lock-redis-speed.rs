@@ -140,6 +140,13 @@ fn main() {
         pairs / ping
     );
 
+    let stats = server.ask("INFO commandstats").expect("an answer");
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha"));
+    println!(
+        "{{\"case\":\"script\",\"server_says\":\"{}\"}}",
+        line.unwrap_or_default()
+    );
+
     let (mut shared, mut own) = (vec![], vec![]);
     let together: Vec<Locking> = vec![client(&server, "crowd"); CLIENTS];
     let apart: Vec<Locking> = (0..CLIENTS).map(|_| client(&server, "crowd")).collect();
