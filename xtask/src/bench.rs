@@ -68,6 +68,8 @@ pub(crate) enum Subject {
     Still,
     /// The store by itself
     Port,
+    /// Locks that the store keeps
+    Locks,
     /// `checkpoint create`
     Checkpoints,
     /// A task's log by itself
@@ -142,7 +144,12 @@ fn measure(tools: &Tools, options: &Options) -> Result<Vec<Row>> {
         rows.extend(stillness::rows(tools)?);
         rows.extend(stillness::of_the_queued(tools)?);
     }
-    for subject in [Subject::Port, Subject::Logs, Subject::Documents] {
+    for subject in [
+        Subject::Port,
+        Subject::Locks,
+        Subject::Logs,
+        Subject::Documents,
+    ] {
         if wanted(subject) {
             rows.extend(parts::rows(tools, subject)?);
         }

@@ -8,6 +8,7 @@ mod census;
 mod dice;
 mod faults;
 mod kills;
+mod nodes;
 mod races;
 
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     /// Repeat the campaign that printed this seed
     #[arg(long)]
     seed: Option<u64>,
-    /// How many rounds of `faults`, whatever the percentage
+    /// How many rounds of `faults`, or faults of `nodes`, whatever the percentage
     #[arg(long)]
     rounds: Option<u32>,
     /// How many arenas `faults` works in at once
@@ -50,6 +51,8 @@ enum Campaign {
     Ends,
     /// 5,000 rounds of work, each with one fault at one moment of one act
     Faults,
+    /// 2,000 faults on three nodes and the PostgreSQL server that they share
+    Nodes,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
@@ -64,6 +67,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             workers: options.workers,
             at: options.at.as_deref(),
         })?;
+    }
+    if options.campaign.is_none_or(|only| only == Campaign::Nodes) {
+        let faults = options
+            .rounds
+            .unwrap_or(share(nodes::FAULTS, options.percent));
+        nodes::campaign(faults, options.seed.unwrap_or_else(dice::fresh_seed))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,6 +99,10 @@ pub(crate) fn sample() -> Vec<(&'static str, Result<()>)> {
                 workers: 3,
                 at: None,
             }),
+        ),
+        (
+            "chaos nodes",
+            nodes::campaign(share(nodes::FAULTS, 5), dice::fresh_seed()),
         ),
     ]
 }

@@ -47,13 +47,32 @@ pub(crate) const TEST: &[Package] = &[
         program: "cc",
         package: "gcc",
     },
+    Package {
+        program: "initdb",
+        package: "postgresql",
+    },
 ];
+
+/// Where Debian keeps the programs of PostgreSQL, by version.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
+
+fn is_there(package: &Package) -> bool {
+    let versions = || {
+        std::fs::read_dir(POSTGRESQL)
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
+    let of_postgresql = package.package == "postgresql"
+        && versions().any(|version| version.path().join("bin").join(package.program).exists());
+    of_postgresql || shell::which(package.program).is_some()
+}
 
 /// Makes sure that these programs are there.
 pub(crate) fn require(packages: &[Package]) -> Result<()> {
     let missing: Vec<&Package> = packages
         .iter()
-        .filter(|package| shell::which(package.program).is_none())
+        .filter(|package| !is_there(package))
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -85,6 +104,6 @@ pub(crate) fn require(packages: &[Package]) -> Result<()> {
     quietly(&[&install[..], &names[..]].concat())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     shell::output(shell::program("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }

@@ -54,6 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         "testkit",
     ]))?;
     tests(&mut tally, &opencode)?;
+    on_a_server(&mut tally, &opencode)?;
     for (name, result) in chaos::sample() {
         tally.count(name, result);
     }
@@ -126,6 +127,59 @@ fn tests(tally: &mut Tally, opencode: &std::path::Path) -> Result<()> {
         prepare(&mut command);
         harvest(tally, &mut command)
     }
+}
+
+/// Tests of the whole program that are run once more with its store in PostgreSQL: what changes the
+/// file of the store itself, or moves clocks of this machine, is not among them.
+const ON_A_SERVER: &str = "package(crewboss) & (
+    (binary(it) & test(/^(lifecycle|queue|waiting|listing|deletion|history|external|worktrees|checks)::/)
+        - test(=lifecycle::a_daemon_starts_what_comes_and_only_one_lives)
+        - test(=external::the_lease_of_an_agent_outside_is_its_own_and_attaching_renews_it))
+    | (binary(e2e) & test(/^(at_once|crashes|ends|trees|shutdown)::/)))";
+
+fn on_a_server(tally: &mut Tally, opencode: &std::path::Path) -> Result<()> {
+    if shell::which("cargo-nextest").is_none() {
+        println!("SKIPPED the program on PostgreSQL: cargo-nextest is not installed");
+        return Ok(());
+    }
+    println!("Once more with the store in PostgreSQL …");
+    // It ends with its input, which is ours to close.
+    let mut server = shell::cargo()
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "testkit",
+            "--bin",
+            "test-postgres",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start a server for tests")?;
+    let mut url = String::new();
+    if let Some(output) = server.stdout.take() {
+        BufReader::new(output).read_line(&mut url)?;
+    }
+    let mut command = shell::cargo();
+    command
+        .args([
+            "nextest",
+            "run",
+            "--no-fail-fast",
+            "--color",
+            "never",
+            "-E",
+            ON_A_SERVER,
+        ])
+        .env("CREWBOSS_TEST_OPENCODE", opencode)
+        .env("CREWBOSS_TEST_STORE", "postgres")
+        .env("DATABASE_URL", url.trim())
+        .stdin(Stdio::null());
+    let harvested = harvest(tally, &mut command);
+    drop(server.stdin.take());
+    server.wait()?;
+    harvested
 }
 
 /// Runs a test runner, shows what it prints, and adds up the counts of its closing lines. A runner

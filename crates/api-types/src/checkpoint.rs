@@ -74,7 +74,7 @@ pub struct CheckpointDocument {
 pub struct CheckpointListDocument {
     /// The task.
     pub task: TaskId,
-    /// Its checkpoints, oldest first.
+    /// Its checkpoints, newest first.
     #[serde(default)]
     pub checkpoints: Vec<CheckpointDocument>,
 }

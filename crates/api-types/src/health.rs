@@ -146,10 +146,59 @@ pub struct StoreCheckDocument {
     pub problems: Vec<String>,
 }
 
+/// What `store schema` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreSchemaDocument {
+    /// The store, without a password.
+    pub store: String,
+    /// The form that it has; 0 where there is none yet.
+    pub found: i64,
+    /// The form that this program reads and writes.
+    pub known: i64,
+    /// The server's version.
+    pub server: String,
+    /// What brings it up to date, oldest first; empty after it was done.
+    #[serde(default)]
+    pub pending: Vec<StoreMigration>,
+}
+
+/// A change of the store's form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreMigration {
+    /// The form after it.
+    pub form: i64,
+    /// What it is called.
+    pub name: String,
+    /// The statements, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statements: Option<String>,
+}
+
+/// What `store migrate` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreMigrateDocument {
+    /// The store that everything was taken from.
+    pub from: String,
+    /// The store that has it now, without a password.
+    pub to: String,
+    /// How many projects.
+    pub projects: u64,
+    /// How many tasks, deleted ones included.
+    pub tasks: u64,
+    /// How many sessions.
+    pub sessions: u64,
+    /// How many events.
+    pub events: u64,
+    /// The end of the log's chain, the same in both.
+    pub hash: String,
+}
+
 schemas! {
     ResourcesDocument = "resources";
     StoreBackupDocument = "store_backup";
     StoreCheckDocument = "store_check";
+    StoreMigrateDocument = "store_migrate";
+    StoreSchemaDocument = "store_schema";
     DoctorDocument = "doctor";
     SelfTestDocument = "self_test";
     IndexRebuildDocument = "index_rebuild";
@@ -187,6 +236,26 @@ mod tests {
             ok: false,
             file: "b.db".into(),
             problems: vec!["x".to_owned()],
+        });
+        check(&StoreMigrateDocument {
+            from: "b.db".to_owned(),
+            to: "postgres://ada:***@db:5432/work".to_owned(),
+            projects: 1,
+            tasks: 2,
+            sessions: 3,
+            events: 4,
+            hash: "00".to_owned(),
+        });
+        check(&StoreSchemaDocument {
+            store: "postgres://ada:***@db:5432/work".to_owned(),
+            found: 0,
+            known: 1,
+            server: "15.18".to_owned(),
+            pending: vec![StoreMigration {
+                form: 1,
+                name: "store".to_owned(),
+                statements: Some("CREATE".to_owned()),
+            }],
         });
         check(&ResourcesDocument {
             ok: false,

@@ -17,6 +17,7 @@ mod envelope;
 mod health;
 mod history;
 mod lock;
+mod nodes;
 mod problem;
 mod project;
 mod queue;
@@ -50,7 +51,7 @@ pub use envelope::{Body, Document, SCHEMA_VERSION};
 pub use health::{
     CheckVerdict, DoctorCheck, DoctorDocument, IndexRebuildDocument, IndexStatsDocument,
     IndexVerifyDocument, ResourceRow, ResourcesDocument, SelfTestDocument, StoreBackupDocument,
-    StoreCheckDocument,
+    StoreCheckDocument, StoreMigrateDocument, StoreMigration, StoreSchemaDocument,
 };
 pub use history::{
     DecisionDocument, DecisionEntry, DecisionListDocument, FileFinding, HistoryDocument,
@@ -60,6 +61,7 @@ pub use lock::{
     LockBlocker, LockDocument, LockListDocument, LockReleasedDocument, LockRow, LockStatsDocument,
     LockTakenDocument, LockWaitDocument,
 };
+pub use nodes::{CheckoutRef, NodeDocument, NodeListDocument};
 pub use problem::{ErrorDocument, FieldDifference, ProblemCode, VersionConflictDetails};
 pub use project::{ImportDocument, ImportedRef, ProjectDocument};
 pub use queue::{

@@ -3,7 +3,7 @@
 use domain::{
     agent::AgentName,
     gate::GateResult,
-    id::{SessionId, TaskId},
+    id::{NodeId, SessionId, TaskId},
     process::Exit,
     session::{Session, SessionStatus},
     time::Timestamp,
@@ -27,6 +27,9 @@ pub struct SessionDocument {
     pub agent: AgentName,
     /// The number under which it speaks; text, as it may outgrow a double.
     pub fence: String,
+    /// The node on which it is; none where no node has this store.
+    #[serde(default)]
+    pub node: Option<NodeId>,
     /// The process that owns it; none where an agent outside holds the task.
     pub runner_pid: Option<u32>,
     /// The agent's process.
@@ -77,6 +80,7 @@ impl From<&Session> for SessionDocument {
             status: session.status,
             agent: session.agent.clone(),
             fence: session.fence.to_string(),
+            node: session.node,
             runner_pid: session.runner.as_ref().map(|runner| runner.pid),
             pid: session.process.as_ref().map(|process| process.pid),
             started_at: session.started_at,

@@ -251,6 +251,9 @@ pub fn is_known(entry: &Entry) -> bool {
         Some(("project", "registered")) => reads::<Project>(&entry.payload),
         Some(("audit", "key_rotated")) => reads::<event::KeyRotated>(&entry.payload),
         Some(("daemon", "started")) => reads::<event::DaemonStarted>(&entry.payload),
+        Some(("lock", "taken")) => reads::<crate::locks::LockTaken>(&entry.payload),
+        Some(("quota", "set")) => reads::<domain::quota::Quota>(&entry.payload),
+        Some(("quota", "removed")) => reads::<event::QuotaRemoved>(&entry.payload),
         _ => false,
     }
 }

@@ -6,7 +6,8 @@ use domain::{
     agent::AgentName,
     failure::Failure,
     gate::{GateResult, GateSpec},
-    id::{CheckpointId, ProjectId, SessionId, TaskId},
+    id::{CheckpointId, NodeId, ProjectId, SessionId, TaskId},
+    node::{Leader, Node, NodeCommand},
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
@@ -201,6 +202,45 @@ pub enum Command {
         /// What people call it.
         name: String,
     },
+    /// Make a directory of a node a project there, or find the one that it is.
+    RegisterCheckout {
+        /// The node.
+        node: NodeId,
+        /// The directory: absolute, without symbolic links.
+        root: String,
+        /// What people call it.
+        name: String,
+        /// The repository that joins it with checkouts on other nodes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remote: Option<String>,
+    },
+    /// A node speaks, or is spoken to.
+    Node {
+        /// Which.
+        node: NodeId,
+        /// What it says, or is told.
+        command: NodeCommand,
+    },
+    /// A node asks to do what one alone is to do.
+    Lead {
+        /// Which.
+        node: NodeId,
+        /// How long it may stay silent.
+        lease_millis: u64,
+    },
+    /// The leader declares silent nodes lost, and sends back to the queue what others than it have
+    /// let go: judged by the time of the transaction.
+    RecoverLost {
+        /// The leader.
+        node: NodeId,
+        /// The fence under which it leads.
+        fence: u64,
+        /// How long after the end of a session's lease its own node, where that is heard of, has to
+        /// see to it.
+        patience_millis: u64,
+        /// What follows for their tasks.
+        recovery: RecoveryPolicy,
+    },
     /// Queue a task.
     CreateTask {
         /// Where.
@@ -230,6 +270,9 @@ pub enum Command {
         policy: Policy,
         /// Who starts the runners.
         launcher: ProcessIdentity,
+        /// On which node; this machine where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
         /// How long each session may stay silent.
         lease_millis: u64,
     },
@@ -484,6 +527,23 @@ pub enum Output {
         /// Those that could not be taken.
         refused: Vec<RefusedImport>,
     },
+    /// A node, as it is now.
+    Node {
+        /// It.
+        node: Box<Node>,
+    },
+    /// Who leads now.
+    Leader {
+        /// The leader.
+        leader: Leader,
+    },
+    /// What was lost.
+    Lost {
+        /// Nodes that were not heard of in time.
+        nodes: Vec<Node>,
+        /// Sessions whose tasks went back to the queue, or failed by it.
+        sessions: Vec<Session>,
+    },
     /// To [`Command::Lock`].
     Lock {
         /// What came of it.
@@ -522,6 +582,20 @@ pub fn apply(tx: &mut dyn Tx, request: &Request) -> Result<Reply, Error> {
 fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output, Error> {
     match command {
         Command::RegisterProject { root, name } => verbs::register_project(change, root, name),
+        Command::RegisterCheckout {
+            node,
+            root,
+            name,
+            remote,
+        } => verbs::register_checkout(change, *node, root, name, remote.as_deref()),
+        Command::Node { node, command } => verbs::tell_node(change, *node, command),
+        Command::Lead { node, lease_millis } => verbs::lead(change, *node, *lease_millis),
+        Command::RecoverLost {
+            node,
+            fence,
+            patience_millis,
+            recovery,
+        } => verbs::recover_lost(change, *node, *fence, *patience_millis, recovery),
         Command::CreateTask {
             project,
             task,
@@ -537,11 +611,13 @@ fn dispatch(change: &mut verbs::Change<'_>, command: &Command) -> Result<Output,
             task,
             policy,
             launcher,
+            node,
             lease_millis,
         } => {
             let terms = verbs::ClaimTerms {
                 policy,
                 launcher,
+                node: *node,
                 lease_millis: *lease_millis,
             };
             match task {

@@ -15,6 +15,7 @@ pub mod faults;
 pub mod hex;
 pub mod history;
 pub mod locks;
+pub mod nodes;
 pub mod overview;
 pub mod papers;
 pub mod ports;

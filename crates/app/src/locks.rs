@@ -8,7 +8,7 @@ mod store_locks;
 
 pub(crate) use self::{
     command::LockTaken,
-    load::{load, load_for},
+    load::{load, load_for, load_whole},
     reading::answer,
 };
 pub use self::{

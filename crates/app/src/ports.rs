@@ -8,6 +8,7 @@ pub mod gates;
 pub mod journal;
 pub mod layers;
 pub mod locks;
+pub mod nodes;
 pub mod processes;
 pub mod runners;
 pub mod store;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    id::{Key, ProjectId, SessionId, TaskId, TaskRef},
+    id::{Key, NodeId, ProjectId, SessionId, TaskId, TaskRef},
+    node::{Leader, Node},
     project::Project,
     quota::{Quota, QuotaUse, Rooms},
     session::Session,
@@ -67,9 +68,19 @@ pub enum Query {
     ProjectAt {
         /// The directory.
         root: String,
+        /// On which node; this machine where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
     },
     /// Every project.
     Projects,
+    /// The projects of which a node has a checkout, with their directories there.
+    CheckedOut {
+        /// The node.
+        node: NodeId,
+    },
+    /// Every node that ever registered.
+    Nodes,
     /// What a person means by a text.
     Resolve {
         /// Where to look.
@@ -117,6 +128,9 @@ pub enum Query {
         root: String,
         /// At most how many tasks of each kind: running, waiting, newest.
         limit: usize,
+        /// On which node the directory is; on this machine where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
     },
     /// How many tasks of each status a project has.
     Counts {
@@ -216,6 +230,17 @@ pub struct TaskView {
     pub quotas: Vec<QuotaUse>,
 }
 
+/// A node with what is on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// The node.
+    pub node: Node,
+    /// Its managed sessions that have not ended.
+    pub sessions: u32,
+    /// Its projects, with their directories there.
+    pub projects: Vec<Project>,
+}
+
 /// A task with everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskDetails {
@@ -240,7 +265,15 @@ pub enum View {
         /// The project, where the directory is one.
         project: Option<Project>,
     },
-    /// To [`Query::Projects`].
+    /// To [`Query::Nodes`].
+    Nodes {
+        /// Oldest first, each with the managed sessions that it carries and the projects of which it
+        /// has a checkout.
+        nodes: Vec<NodeView>,
+        /// Who leads, or led last.
+        leader: Option<Leader>,
+    },
+    /// To [`Query::Projects`] and [`Query::CheckedOut`].
     Projects {
         /// Oldest first.
         projects: Vec<Project>,
@@ -336,9 +369,13 @@ pub enum View {
 /// Answers a query; the same function for every store.
 pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
     match query {
-        Query::ProjectAt { root } => Ok(View::Project {
-            project: reader.project_at(root)?,
+        Query::ProjectAt { root, node } => Ok(View::Project {
+            project: project_at(reader, root, *node)?,
         }),
+        Query::CheckedOut { node } => Ok(View::Projects {
+            projects: checked_out(reader, *node)?,
+        }),
+        Query::Nodes => nodes(reader),
         Query::Projects => Ok(View::Projects {
             projects: reader.projects()?,
         }),
@@ -370,8 +407,11 @@ pub fn answer(reader: &dyn Reader, query: &Query) -> Result<View, Error> {
                 .map(|id| standing(reader, *id, *retries))
                 .collect::<Result<_, _>>()?,
         }),
-        Query::Overview { root, limit } => Ok(View::Overview {
-            overview: overview(reader, root, *limit)?.map(Box::new),
+        Query::Overview { root, limit, node } => Ok(View::Overview {
+            overview: match project_at(reader, root, *node)? {
+                Some(project) => Some(Box::new(overview(reader, project, *limit)?)),
+                None => None,
+            },
         }),
         Query::Counts { project } => Ok(View::Counts {
             counts: reader.counts(*project)?,
@@ -601,21 +641,59 @@ fn details(reader: &dyn Reader, id: TaskId) -> Result<TaskDetails, Error> {
     })
 }
 
-fn overview(reader: &dyn Reader, root: &str, limit: usize) -> Result<Option<Overview>, Error> {
-    let Some(project) = reader.project_at(root)? else {
-        return Ok(None);
+/// The project of a directory of a node, or of this machine.
+fn project_at(
+    reader: &dyn Reader,
+    root: &str,
+    node: Option<NodeId>,
+) -> Result<Option<Project>, Error> {
+    let Some(node) = node else {
+        return reader.project_at(root);
     };
+    let here = checked_out(reader, node)?;
+    Ok(here.into_iter().find(|project| project.root == root))
+}
+
+fn checked_out(reader: &dyn Reader, node: NodeId) -> Result<Vec<Project>, Error> {
+    let mut found = Vec::new();
+    for checkout in reader.checkouts(Some(node))? {
+        if let Some(project) = reader.project(checkout.project)? {
+            found.push(Project {
+                root: checkout.root,
+                ..project
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn nodes(reader: &dyn Reader) -> Result<View, Error> {
+    let mut nodes = Vec::new();
+    for node in reader.nodes()? {
+        nodes.push(NodeView {
+            sessions: reader.occupied(Some(node.id))?,
+            projects: checked_out(reader, node.id)?,
+            node,
+        });
+    }
+    Ok(View::Nodes {
+        nodes,
+        leader: reader.leader()?,
+    })
+}
+
+fn overview(reader: &dyn Reader, project: Project, limit: usize) -> Result<Overview, Error> {
     let tasks = newest(reader, project.id, limit)?;
     let rooms = verbs::rooms(reader)?;
     let lines = tasks
         .into_iter()
         .map(|task| Ok(TaskLine::from(&view(reader, &rooms, task)?)));
-    Ok(Some(Overview {
+    Ok(Overview {
         live: reader.live_sessions(Some(project.id))?,
         tasks: lines.collect::<Result<_, Error>>()?,
         counts: reader.counts(project.id)?,
         project,
-    }))
+    })
 }
 
 fn status(reader: &dyn Reader, project: ProjectId, limit: usize) -> Result<View, Error> {

@@ -4,6 +4,9 @@
 //! A dead runner's outcome file is applied. Without one, what it left running is ended, its work
 //! is salvaged, and its task goes back to the queue under a higher fence: in this order, so that
 //! no second agent starts while the first is alive.
+//!
+//! That is how a node sees to its own sessions. Of another node's nothing can be seen: its lease
+//! alone says that it is lost, in the store's time, and what it left is left to its own node.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +15,8 @@ use std::{
 };
 
 use domain::{
-    id::{ProjectId, SessionId},
+    id::{NodeId, ProjectId, SessionId},
+    node::has_ended,
     process::ProcessIdentity,
     session::{Session, SessionCommand, SessionKind},
 };
@@ -40,6 +44,11 @@ pub struct Reconciler {
     pub store: Arc<dyn Store>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// The node that this is.
+    pub node: Option<NodeId>,
+    /// How long after the end of its lease another node's session is sent back to the queue by
+    /// whoever comes by: a leader is sooner, where one is at work.
+    pub patience: Duration,
     /// Which processes live.
     pub processes: Arc<dyn Processes>,
     /// How runners are reached.
@@ -87,6 +96,8 @@ enum Loss {
     Lease,
     /// Its lease has ended, but its runner may live where we cannot see it.
     OutOfSight,
+    /// Its lease has ended on another node.
+    Elsewhere,
 }
 
 impl Loss {
@@ -95,6 +106,7 @@ impl Loss {
             Self::Launcher => "the command that started it ended before its runner began",
             Self::Runner => "its runner ended without an outcome",
             Self::Lease => "it gave no sign of life in time",
+            Self::Elsewhere => "its node gave no sign of it in time",
             Self::OutOfSight => {
                 "held in another pid namespace: it gave no sign of life in time, but only there can \
                  be seen whether its runner lives"
@@ -123,9 +135,13 @@ impl Reconciler {
     }
 
     fn loss(&self, session: &Session) -> Option<Loss> {
-        let now = self.clock.now().moment;
-        let lease_ended =
-            now.boot != session.lease_until.boot || now.millis >= session.lease_until.millis;
+        let now = self.clock.now();
+        if session.is_elsewhere(self.node) {
+            let patience = u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX);
+            let until = session.lease_until.plus_millis(patience);
+            return has_ended(&until, &now).then_some(Loss::Elsewhere);
+        }
+        let lease_ended = has_ended(&session.lease_until, &now);
         if session.kind == SessionKind::External {
             return lease_ended.then_some(Loss::Lease);
         }
@@ -160,7 +176,7 @@ impl Reconciler {
         if loss == Loss::OutOfSight {
             return stuck(loss.describe().to_owned());
         }
-        if session.kind == SessionKind::External {
+        if session.kind == SessionKind::External && loss != Loss::Elsewhere {
             // Its agent is not ours to end, but checks of its work may have been left behind.
             let leftovers = match self.end_processes(session, loss) {
                 Ok(leftovers) => leftovers,
@@ -171,8 +187,9 @@ impl Reconciler {
                 Err(error) => stuck(error.to_string()),
             };
         }
-        if loss == Loss::Launcher {
-            // Nothing was started under this session: a runner that begins after this is refused.
+        if matches!(loss, Loss::Launcher | Loss::Elsewhere) {
+            // Nothing was started under this session, or what was is its own node's to end: a runner
+            // that begins after this is refused.
             return match self.orphan(session, loss) {
                 Ok(()) => orphaned(session, loss, 0),
                 Err(error) => stuck(error.to_string()),

@@ -274,6 +274,7 @@ impl<'a> Rows<'a> {
             base: None,
             start: None,
             branch: None,
+            remote: None,
         };
         Ok((resource, Some(record)))
     }

@@ -176,6 +176,7 @@ fn insert_projects(
                 root: root.clone(),
                 name,
                 created_at: at,
+                remote: None,
             };
             wanted.insert(*id, project);
         }

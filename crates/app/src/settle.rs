@@ -85,6 +85,18 @@ impl Settling<'_> {
                     source,
                 })?;
             outcome.warnings.extend(kept);
+            let is_ours = || {
+                let current = self.current(&current);
+                current.is_ok_and(|current| !current.status.is_terminal())
+            };
+            let shared = self.workspaces.share(workspace, commit, &is_ours);
+            let shared = shared.map_err(|source| SettleError::Publish {
+                session: session.id.to_string(),
+                source,
+            })?;
+            if !shared {
+                return self.current(&current).map_err(store_error);
+            }
             CrashPoint::Published.reached();
         }
         self.clear_away(&current);

@@ -23,6 +23,7 @@ mod lock;
 mod logs;
 mod man;
 mod merge;
+mod node;
 mod note;
 mod other_names;
 mod quota;
@@ -31,6 +32,7 @@ mod retry;
 mod run;
 mod runner;
 mod self_test;
+mod serve;
 mod session;
 mod show;
 mod start;
@@ -93,6 +95,14 @@ struct Global {
     /// Use no colours (as `NO_COLOR`)
     #[arg(long, global = true, help_heading = "Global options")]
     no_color: bool,
+    /// Take in variables of Crewboss that this file sets and nothing else has (`.env`, for `daemon` and `serve`)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    env_file: Option<PathBuf>,
     /// Set a configuration key for this command, as KEY=VALUE; may be repeated
     #[arg(
         long = "config",
@@ -159,6 +169,10 @@ enum Verb {
     Quota(quota::Args),
     /// Start tasks as they come, until it is told to stop; agents outlive it
     Daemon(daemon::Args),
+    /// The same as one node among others that share the store
+    Serve(serve::Args),
+    /// Look at the nodes that share the store, and say which takes no more work
+    Node(node::Args),
     /// Look at the configuration, or change it
     Config(config::Args),
     /// Check or count the store's own counters
@@ -184,6 +198,11 @@ enum Verb {
 }
 
 impl Verb {
+    /// Whether it stays, and is started where a file of variables may lie.
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Daemon(_) | Self::Serve(_))
+    }
+
     /// Whether it may have written to the log by itself. A daemon looks after it all the time, and
     /// a runner is followed by some command.
     fn may_log(&self) -> bool {
@@ -298,10 +317,24 @@ fn carry_out(cli: Cli, mut env: Environment, out: Output) -> Outcome {
         Verb::SelfTest(args) => return args.run(env, &out),
         _ => {}
     }
+    let beside = env.directory().join(".env");
+    match &global.env_file {
+        Some(file) => crate::stores::read_env_file(&mut env, file)?,
+        None if verb.is_server() && beside.is_file() => {
+            crate::stores::read_env_file(&mut env, &beside)?;
+        }
+        None => {}
+    }
     let context = Context::new(env, out, global.project.as_deref(), global.settings)?;
     let hears_by_itself = matches!(
         verb,
-        Verb::Runner(_) | Verb::Daemon(_) | Verb::Index(_) | Verb::Config(_) | Verb::Store(_)
+        Verb::Runner(_)
+            | Verb::Daemon(_)
+            | Verb::Serve(_)
+            | Verb::Node(_)
+            | Verb::Index(_)
+            | Verb::Config(_)
+            | Verb::Store(_)
     );
     if !hears_by_itself {
         crate::layout::sync(&context)?;
@@ -343,6 +376,8 @@ fn dispatch(verb: Verb, context: &Context) -> Outcome {
         Verb::Task(args) => args.run(context),
         Verb::Quota(args) => args.run(context),
         Verb::Daemon(args) => args.run(context),
+        Verb::Serve(args) => args.run(context),
+        Verb::Node(args) => args.run(context),
         Verb::Config(args) => args.run(context),
         Verb::Index(args) => args.run(context),
         Verb::Audit(args) => args.run(context),
@@ -422,7 +457,8 @@ const OTHER_WORDS: &[(&[&str], &str)] = &[
     (&["prune"], "clean"),
     (&["log", "output", "tail"], "logs ID"),
     (&["info", "inspect", "describe"], "show ID"),
-    (&["serve", "server"], "daemon"),
+    (&["server", "worker"], "serve"),
+    (&["nodes", "workers"], "node list"),
     (&["check", "health"], "doctor"),
 ];
 

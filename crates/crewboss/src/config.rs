@@ -67,6 +67,12 @@ pub(crate) struct Config {
     pub files: Vec<PathBuf>,
 }
 
+/// Variables that other services of this kind go by.
+const OTHER_VARIABLES: &[(&str, &str)] = &[
+    ("MAX_CONCURRENT_SESSIONS", "serve.max_sessions"),
+    ("SESSION_TIMEOUT_SECONDS", "serve.session_timeout_seconds"),
+];
+
 impl Config {
     /// Reads every layer. `flags` are `KEY=VALUE`.
     ///
@@ -108,19 +114,34 @@ impl Config {
     }
 
     fn read_environment(&mut self, env: &Environment) -> Result<(), Fail> {
+        for (name, key) in OTHER_VARIABLES {
+            self.read_variable(env, (*name).to_owned(), key)?;
+        }
         for key in KEYS {
             let name = format!(
                 "CREWBOSS_{}",
                 key.name.replace('.', "_").to_ascii_uppercase()
             );
-            if let Some(text) = env.text(&name) {
-                let raw = Raw::of_text(text);
-                let problem = |problem| Fail::usage(format!("{name}: {problem}"));
-                self.settings.assign(key.name, &raw).map_err(problem)?;
-                self.origins
-                    .insert(key.name.to_owned(), Origin::Environment(name));
-            }
+            self.read_variable(env, name, key.name)?;
         }
+        Ok(())
+    }
+
+    fn read_variable(&mut self, env: &Environment, name: String, key: &str) -> Result<(), Fail> {
+        let Some(text) = env.text(&name) else {
+            return Ok(());
+        };
+        let raw = Raw::of_text(text);
+        let problem = |problem| Fail::usage(format!("{name}: {problem}"));
+        self.settings.assign(key, &raw).map_err(problem)?;
+        let origin = match env.file_of(&name) {
+            Some((path, line)) => Origin::File {
+                path: path.clone(),
+                line: *line,
+            },
+            None => Origin::Environment(name),
+        };
+        self.origins.insert(key.to_owned(), origin);
         Ok(())
     }
 
@@ -129,11 +150,30 @@ impl Config {
             return Err(Fail::usage(format!("--config {flag}: expected KEY=VALUE")));
         };
         let key = find_key(name.trim())?;
+        if key.name == STORE_URL {
+            return Err(Fail::usage(format!(
+                "{STORE_URL} holds a password and every process can read a command line: set it in \
+                 a file, or by CREWBOSS_STORE"
+            )));
+        }
         self.settings
             .assign(key.name, &Raw::of_text(text.trim()))
             .map_err(|problem| Fail::usage(format!("--config {}: {problem}", key.name)))?;
         self.origins.insert(key.name.to_owned(), Origin::Flag);
         Ok(())
+    }
+}
+
+/// The key that says where the store is.
+pub(crate) const STORE_URL: &str = "store.url";
+
+/// A value as it may be shown: an address without its password.
+pub(crate) fn shown(key: &Key, value: Option<Raw>) -> Option<Raw> {
+    match value {
+        Some(Raw::Text(text)) if key.name == STORE_URL => {
+            Some(Raw::Text(crate::stores::masked(&text)))
+        }
+        value => value,
     }
 }
 

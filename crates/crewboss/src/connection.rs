@@ -31,6 +31,7 @@ use crate::{
         wire::{Answered, Asked, PROTOCOL},
     },
     places::Places,
+    stores::Direct,
 };
 
 /// How long the daemon may take for one answer. One that is stopped or hung must not keep a
@@ -51,7 +52,7 @@ struct Ways {
     file: PathBuf,
     clock: Arc<dyn Clock>,
     stream: Mutex<Option<BufReader<UnixStream>>>,
-    direct: Mutex<Option<Arc<SqliteStore>>>,
+    direct: Mutex<Option<Arc<dyn Store>>>,
     /// When, on the boot clock, a daemon that did not answer may be asked again.
     hung_until: AtomicU64,
 }
@@ -76,6 +77,15 @@ pub(crate) fn connect(places: &Places, clock: Arc<dyn Clock>) -> Connection {
         direct: Mutex::new(None),
         hung_until: AtomicU64::new(0),
     }))
+}
+
+/// The same where the store is open already.
+pub(crate) fn connect_to(places: &Places, clock: Arc<dyn Clock>, direct: Direct) -> Connection {
+    let connection = connect(places, clock);
+    let mut known = connection.0.direct.lock();
+    *known.as_deref_mut().unwrap_or(&mut None) = Some(direct.store());
+    drop(known);
+    connection
 }
 
 impl Connection {
@@ -133,12 +143,13 @@ impl Ways {
         }
     }
 
-    fn direct(&self) -> Result<Arc<SqliteStore>, Error> {
+    fn direct(&self) -> Result<Arc<dyn Store>, Error> {
         let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = &*direct {
             return Ok(Arc::clone(store));
         }
-        let store = Arc::new(SqliteStore::open(&self.file, Arc::clone(&self.clock))?);
+        let opened = SqliteStore::open(&self.file, Arc::clone(&self.clock))?;
+        let store: Arc<dyn Store> = Arc::new(opened);
         *direct = Some(Arc::clone(&store));
         Ok(store)
     }

@@ -12,19 +12,23 @@ use std::{
     sync::Arc,
 };
 
+use app::nodes::OfNode;
 use app::ports::{
     clock::Clock, folders::Folders, journal::Journal, processes::Processes, store::Store,
     workspaces::Workspaces,
 };
-use domain::project::Project;
+use domain::{id::NodeId, project::Project};
+use store_postgres::PostgresStore;
+use store_sqlite::SqliteStore;
 
 use crate::{
     config::Config,
-    connection::{Connection, connect},
+    connection::{Connection, connect, connect_to},
     environment::Environment,
     fail::{Exit, Fail},
     output::Output,
     places::Places,
+    stores::{self, Direct, LogPlace},
     wiring,
 };
 
@@ -38,6 +42,8 @@ pub(crate) struct Context {
     config: OnceCell<Arc<Config>>,
     clock: OnceCell<Arc<dyn Clock>>,
     store: OnceCell<Arc<Connection>>,
+    node: OnceCell<Option<NodeId>>,
+    server: OnceCell<Arc<PostgresStore>>,
     processes: OnceCell<Arc<dyn Processes>>,
     project: OnceCell<Project>,
 }
@@ -45,7 +51,7 @@ pub(crate) struct Context {
 impl Context {
     /// Nothing is opened or read yet.
     pub(crate) fn new(
-        env: Environment,
+        mut env: Environment,
         out: Output,
         project: Option<&Path>,
         flags: Vec<String>,
@@ -54,13 +60,16 @@ impl Context {
         if let Some(layout) = crate::layout::asked_for(&env)? {
             places = places.in_layout(&env, layout);
         }
+        // What is wrong with it is said by whoever needs it.
+        let loaded = Config::load(&env, &places, &flags).ok();
+        places.server = stores::find(&mut env, &places, loaded.as_ref())?;
         out.debug(format_args!(
             "project {} ({}), store {}",
             places.project.display(),
             places.found_by.describe(),
-            places.store_file().display()
+            places.store_name()
         ));
-        Ok(Self {
+        let context = Self {
             env,
             out,
             places,
@@ -68,9 +77,21 @@ impl Context {
             config: OnceCell::new(),
             clock: OnceCell::new(),
             store: OnceCell::new(),
+            node: OnceCell::new(),
+            server: OnceCell::new(),
             processes: OnceCell::new(),
             project: OnceCell::new(),
-        })
+        };
+        if let Some(config) = loaded {
+            context.keep_config(config);
+        }
+        Ok(context)
+    }
+
+    fn keep_config(&self, mut config: Config) -> &Arc<Config> {
+        crate::layout::overlay(&mut config, &self.places);
+        config.report(&self.out);
+        self.config.get_or_init(|| Arc::new(config))
     }
 
     /// The configuration in force.
@@ -78,13 +99,19 @@ impl Context {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let mut config = Config::load(&self.env, &self.places, &self.flags)?;
-        crate::layout::overlay(&mut config, &self.places);
-        config.report(&self.out);
-        Ok(self.config.get_or_init(|| Arc::new(config)))
+        let config = Config::load(&self.env, &self.places, &self.flags)?;
+        Ok(self.keep_config(config))
     }
 
+    /// The store's clock: that of this machine, or of the server that holds the store.
     pub(crate) fn clock(&self) -> Result<Arc<dyn Clock>, Fail> {
+        match self.server_store(false)? {
+            Some(store) => Ok(store.clock()),
+            None => self.local_clock(),
+        }
+    }
+
+    pub(crate) fn local_clock(&self) -> Result<Arc<dyn Clock>, Fail> {
         if self.clock.get().is_none() {
             let clock = sandbox_host::SystemClock::new()
                 .map_err(|error| Fail::io("the clock cannot be read", &error))?;
@@ -93,14 +120,98 @@ impl Context {
         Ok(Arc::clone(self.clock.get().expect("it was just set")))
     }
 
+    /// The store on the server that holds it, opened once; `None` where a file does, or where there
+    /// is none yet and none is to be made.
+    fn server_store(&self, make: bool) -> Result<Option<&Arc<PostgresStore>>, Fail> {
+        let Some(server) = &self.places.server else {
+            return Ok(None);
+        };
+        if self.server.get().is_none()
+            && let Some(store) = stores::open_server(server, self.local_clock()?, make)?
+        {
+            drop(self.server.set(store));
+        }
+        Ok(self.server.get())
+    }
+
+    /// The store itself, made where it is missing, with no daemon between.
+    pub(crate) fn direct(&self) -> Result<Direct, Fail> {
+        if let Some(store) = self.server_store(true)? {
+            return Ok(Direct::Postgres(Arc::clone(store)));
+        }
+        let store = SqliteStore::open(&self.places.store_file(), self.clock()?)?;
+        Ok(Direct::Sqlite(Arc::new(store)))
+    }
+
+    /// Where the log of everything is.
+    pub(crate) fn log_place(&self) -> Result<LogPlace, Fail> {
+        Ok(match self.server_store(true)? {
+            Some(store) => LogPlace::Server(Arc::clone(store)),
+            None => LogPlace::File(self.places.store_file()),
+        })
+    }
+
     /// The store, made where it is missing.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fail> {
         if self.store.get().is_none() {
-            crate::layout::make_store(&self.places, &self.clock()?)?;
-            let store = connect(&self.places, self.clock()?);
+            let store = match self.server_store(true)? {
+                Some(store) => {
+                    let direct = Direct::Postgres(Arc::clone(store));
+                    connect_to(&self.places, store.clock(), direct)
+                }
+                None => {
+                    crate::layout::make_store(&self.places, &self.clock()?)?;
+                    connect(&self.places, self.clock()?)
+                }
+            };
             drop(self.store.set(Arc::new(store)));
         }
-        Ok(Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>)
+        let store = Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>;
+        Ok(self.as_node(store)?)
+    }
+
+    /// A store as the node that this home is sees it.
+    pub(crate) fn as_node(&self, store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Fail> {
+        Ok(match self.node()? {
+            Some(node) => Arc::new(OfNode::new(store, node)),
+            None => store,
+        })
+    }
+
+    /// The node that this home is; none where it never took part with others.
+    pub(crate) fn node(&self) -> Result<Option<NodeId>, Fail> {
+        if let Some(node) = self.node.get() {
+            return Ok(*node);
+        }
+        // Others share a store on a server: whoever writes there is one of its nodes.
+        let node = if self.places.server.is_some() && self.places.layout.is_none() {
+            Some(crate::node::ensure(
+                &self.places,
+                self.local_clock()?.now().wall,
+            )?)
+        } else {
+            crate::node::known(&self.places)?
+        };
+        Ok(*self.node.get_or_init(|| node))
+    }
+
+    /// The node that this home is from now on. Before the store is first asked.
+    pub(crate) fn become_node(&self) -> Result<NodeId, Fail> {
+        let node = crate::node::ensure(&self.places, self.local_clock()?.now().wall)?;
+        // Whoever was here first has read the same file.
+        let _ = self.node.set(Some(node));
+        Ok(node)
+    }
+
+    /// The repository that joins this project's checkouts, as pushes name it.
+    pub(crate) fn remote(&self) -> Result<Option<String>, Fail> {
+        let Some(configured) = &self.config()?.settings.project.remote else {
+            return Ok(None);
+        };
+        let address = self
+            .workspaces()
+            .address(&self.places.project, configured)?;
+        Ok(Some(address))
     }
 
     /// Whether the daemon answered last: it carries out what commits owe, and signs.
@@ -110,6 +221,9 @@ impl Context {
 
     /// Whether there is anything to read: looking does not make a store.
     pub(crate) fn has_store(&self) -> Result<bool, Fail> {
+        if self.places.server.is_some() {
+            return Ok(self.server_store(false)?.is_some());
+        }
         let file = self.places.store_file();
         file.try_exists().map_err(|error| {
             Fail::io(
@@ -163,6 +277,13 @@ impl Context {
     /// The environment that children of ours get.
     pub(crate) fn child_environment(&self) -> Vec<(String, String)> {
         self.env.pairs()
+    }
+
+    /// The same, and what a runner has to know: where the store is.
+    pub(crate) fn runner_environment(&self) -> Result<Vec<(String, String)>, Fail> {
+        let mut environment = self.env.pairs();
+        environment.extend(stores::variable_for_children(&self.places)?);
+        Ok(environment)
     }
 
     /// The owner of new tasks.

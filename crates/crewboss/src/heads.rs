@@ -1,9 +1,6 @@
 //! Signs the log's head when it is due, so that what is cut off the log's end is found.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use app::{
     audit::Head,
@@ -11,7 +8,6 @@ use app::{
     query::{Query, View},
 };
 use audit_heads::{Heads, HeadsError, SignedHead, Written, gather};
-use store_sqlite::SqliteLog;
 
 use crate::{
     config::{Config, Origin},
@@ -19,6 +15,7 @@ use crate::{
     fail::{Exit, Fail},
     output::Output,
     places::Places,
+    stores::LogPlace,
 };
 
 const KEY: &str = "audit.heads";
@@ -40,14 +37,22 @@ pub(crate) fn of(config: &Config, places: &Places) -> Result<Heads, Fail> {
         ))
         .hint(format!("`crewboss config set --user {KEY} FILE` sets it")));
     }
-    Ok(Heads::new(&places.home, second))
+    Ok(Heads::new(&heads_folder(places), second))
+}
+
+/// Each store has heads of its own, and a key.
+fn heads_folder(places: &Places) -> PathBuf {
+    match &places.server {
+        None => places.home.clone(),
+        Some(server) => places.home.join("stores").join(server.name()),
+    }
 }
 
 /// Whoever signs when it is due.
 #[derive(Debug)]
 pub(crate) struct Signer {
     heads: Heads,
-    log: PathBuf,
+    log: LogPlace,
     events: u64,
     millis: i64,
     clock: Arc<dyn Clock>,
@@ -57,12 +62,13 @@ impl Signer {
     pub(crate) fn new(
         config: &Config,
         places: &Places,
+        log: LogPlace,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Fail> {
         let settings = &config.settings.audit;
         Ok(Self {
             heads: of(config, places)?,
-            log: places.store_file(),
+            log,
             events: settings.head_events,
             millis: i64::try_from(settings.head_minutes.saturating_mul(60_000)).unwrap_or(i64::MAX),
             clock,
@@ -116,7 +122,7 @@ impl Signer {
 /// Signs the present head whatever is due; nothing where nothing was logged.
 pub(crate) fn sign_now(context: &Context) -> Result<Option<(SignedHead, Heads)>, Fail> {
     let heads = of(context.config()?, &context.places)?;
-    let Some(head) = end(&context.places.store_file())? else {
+    let Some(head) = end(&context.log_place()?)? else {
         return Ok(None);
     };
     let at = context.clock()?.now().wall;
@@ -136,7 +142,12 @@ pub(crate) fn after_command(context: &Context) {
         return;
     }
     let sign = || {
-        let signer = Signer::new(context.config()?, &context.places, context.clock()?)?;
+        let signer = Signer::new(
+            context.config()?,
+            &context.places,
+            context.log_place()?,
+            context.clock()?,
+        )?;
         signer.sign_if_due(&*context.store()?, &context.out)
     };
     if let Err(fail) = sign() {
@@ -146,6 +157,26 @@ pub(crate) fn after_command(context: &Context) {
             .out
             .warn(format_args!("the log's head was not signed: {why}"));
     }
+}
+
+/// Heads and key of the store in the file vouch for what was moved out of it, too.
+pub(crate) fn carry_over(places: &Places) -> Result<(), Fail> {
+    let (from, to) = (&places.home, heads_folder(places));
+    for file in ["keys/audit", "audit/heads.jsonl"] {
+        let (old, new) = (from.join(file), to.join(file));
+        if new.exists() || !old.is_file() {
+            continue;
+        }
+        let folder = new.parent().unwrap_or(&to);
+        let cannot =
+            |error: &std::io::Error| Fail::io(format!("cannot write {}", new.display()), error);
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .recursive(true)
+            .create(folder)
+            .map_err(|error| cannot(&error))?;
+        std::fs::copy(&old, &new).map_err(|error| cannot(&error))?;
+    }
+    Ok(())
 }
 
 /// The heads of this store whose signatures hold.
@@ -159,7 +190,7 @@ pub(crate) fn trusted(context: &Context) -> Result<Vec<Head>, Fail> {
 /// that it was rewritten, which is known: their file is kept under another name.
 pub(crate) fn set_aside_those_of_another_log(context: &Context, epoch: u64) -> Result<(), Fail> {
     let heads = of(context.config()?, &context.places)?;
-    let log = SqliteLog::open(&context.places.store_file())?;
+    let log = context.log_place()?.open()?;
     let holds = |head: &Head| {
         let there = log.at(head.position)?;
         Ok::<_, Fail>(there.is_some_and(|there| there.global_hash == head.global_hash))
@@ -200,8 +231,8 @@ pub(crate) fn report_second(second: &Result<(), HeadsError>, out: &Output) {
     }
 }
 
-fn end(log: &Path) -> Result<Option<Head>, Fail> {
-    Ok(SqliteLog::open(log)?.end()?)
+fn end(log: &LogPlace) -> Result<Option<Head>, Fail> {
+    Ok(log.open()?.end()?)
 }
 
 fn goes_on_behind(store: &dyn Store, position: u64) -> Result<bool, Fail> {

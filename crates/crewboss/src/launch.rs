@@ -94,6 +94,7 @@ pub(crate) fn launch(
         task,
         policy,
         launcher: context.processes()?.own_identity(),
+        node: None,
         lease_millis: config.settings.run.lease_seconds.saturating_mul(1_000),
     };
     let claim = match wanted {
@@ -146,7 +147,7 @@ impl Starter {
             program: context.program()?,
             processes: context.processes()?,
             folders: context.folders(),
-            environment: context.child_environment(),
+            environment: context.runner_environment()?,
             flags: context.flags().to_vec(),
         })
     }
@@ -238,7 +239,13 @@ fn give_up(context: &Context, session: &Session, why: &str) -> Result<(), Fail> 
 }
 
 /// Where a session's files are, where its task's project is known.
+///
+/// # Errors
+/// On another node than its own, by name: there they are.
 pub(crate) fn session_folder(context: &Context, session: &Session) -> Result<PathBuf, Fail> {
+    if session.is_elsewhere(context.node()?) {
+        return Err(elsewhere(context, session));
+    }
     let root = PathBuf::from(context.root_of(session.project)?);
     let place = SessionPlace {
         root,
@@ -252,4 +259,17 @@ pub(crate) fn session_folder(context: &Context, session: &Session) -> Result<Pat
             &error,
         )
     })
+}
+
+fn elsewhere(context: &Context, session: &Session) -> Fail {
+    let node = session.node.map(|node| context.node_name(node));
+    let node = node.unwrap_or_default();
+    let id = session.id;
+    Fail::new(
+        Exit::Unavailable,
+        format!("the log and transcript of {id} are on the node {node}, not here"),
+    )
+    .hint(format!(
+        "ask there; `crewboss node show {node}` says whether it can be reached"
+    ))
 }

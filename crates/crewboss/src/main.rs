@@ -15,6 +15,7 @@ mod interrupt;
 mod launch;
 mod layout;
 mod listing;
+mod node;
 mod output;
 mod papers;
 mod places;
@@ -23,6 +24,7 @@ mod rebuild;
 mod render;
 mod retention;
 mod stop;
+mod stores;
 #[cfg(debug_assertions)]
 mod test_switches;
 mod wiring;

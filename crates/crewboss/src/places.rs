@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     environment::Environment,
     fail::{Exit, Fail},
+    stores::Server,
 };
 
 /// The folder that makes a directory a project.
@@ -27,6 +28,8 @@ pub(crate) struct Places {
     pub found_by: FoundBy,
     /// The Agent Orchestrator layout that is worked on in place.
     pub(crate) layout: Option<layouts::Layout>,
+    /// The server that holds the store, where it is not a file.
+    pub(crate) server: Option<Server>,
 }
 
 /// How the project's directory was found.
@@ -85,6 +88,7 @@ impl Places {
             project,
             found_by,
             layout: None,
+            server: None,
         })
     }
 
@@ -99,7 +103,12 @@ impl Places {
     #[must_use]
     pub(crate) fn realm(&self) -> String {
         let path = real(&self.home);
-        let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
+        let mut hash = Sha256::new().chain_update(path.as_os_str().as_encoded_bytes());
+        if let Some(server) = &self.server {
+            hash.update([0]);
+            hash.update(server.target.identity());
+        }
+        let hash = hash.finalize();
         hash.iter().take(8).fold(String::new(), |mut text, byte| {
             text.extend(
                 [byte >> 4, byte & 15]
@@ -109,16 +118,39 @@ impl Places {
         })
     }
 
+    /// Which node this home is.
+    #[must_use]
+    pub(crate) fn node_file(&self) -> PathBuf {
+        self.home.join("node")
+    }
+
     /// Where a daemon listens.
     #[must_use]
     pub(crate) fn daemon_socket(&self) -> PathBuf {
-        self.home.join("daemon.sock")
+        self.home.join(self.of_store("daemon", "sock"))
     }
 
     /// What only one daemon can hold.
     #[must_use]
     pub(crate) fn daemon_lock(&self) -> PathBuf {
-        self.home.join("daemon.lock")
+        self.home.join(self.of_store("daemon", "lock"))
+    }
+
+    /// The name of a file that belongs to the store: each of several has its own daemon.
+    fn of_store(&self, stem: &str, extension: &str) -> String {
+        match &self.server {
+            None => format!("{stem}.{extension}"),
+            Some(server) => format!("{stem}-{}.{extension}", server.name()),
+        }
+    }
+
+    /// The store, as people are told of it.
+    #[must_use]
+    pub(crate) fn store_name(&self) -> String {
+        match &self.server {
+            None => self.store_file().display().to_string(),
+            Some(server) => server.target.to_string(),
+        }
     }
 
     /// Where runners are reached.

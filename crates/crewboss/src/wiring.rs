@@ -149,12 +149,18 @@ pub(crate) fn agents(config: &Config, places: &Places, project: &Path) -> Arc<dy
     Arc::new(Registry::new(configured, &files, unlisted))
 }
 
+/// How long after the end of its lease another node's session is let go by whoever comes by: longer
+/// than it takes another leader to be there.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What recovers lost sessions.
 pub(crate) fn reconciler(context: &Context) -> Result<Reconciler, Fail> {
     let run = &context.config()?.settings.run;
     Ok(Reconciler {
         store: context.store()?,
         clock: context.clock()?,
+        node: context.node()?,
+        patience: OTHERS_PATIENCE,
         processes: context.processes()?,
         runners: runners(&context.places),
         folders: context.folders(),
@@ -192,6 +198,7 @@ pub(crate) fn policy(config: &Config, running_max: Option<u32>, starts_max: u32)
         running_max,
         starts_max,
         per_agent_max,
+        store_max: None,
         ageing_millis: config.settings.run.ageing_seconds.saturating_mul(1_000),
     }
 }
@@ -227,6 +234,7 @@ pub(crate) fn runner_config(
     RunnerConfig {
         workspace: config.settings.workspace.mode,
         target: config.settings.workspace.target.clone(),
+        session_max: run.session_max_seconds.map(seconds),
         keep_worktrees: config.settings.workspace.keep,
         gates: config.gates.clone(),
         gate_environment: gate_environment(env),
@@ -279,7 +287,13 @@ pub(crate) fn deps(
         folders: context.folders(),
         checkpoints: checkpoints(),
         agents,
-        config: runner_config(&context.env, &context.places, config, root),
+        config: RunnerConfig {
+            remote: match context.node()? {
+                Some(_) => context.remote()?,
+                None => None,
+            },
+            ..runner_config(&context.env, &context.places, config, root)
+        },
         interrupt,
         on_launched: None,
     })

@@ -138,6 +138,8 @@ ids! {
     CheckpointId = "ckp";
     /// One request for a lock, from the queue to its release.
     LockId = "lck";
+    /// One home of Crewboss among those that share a store.
+    NodeId = "node";
 }
 
 impl CheckpointId {

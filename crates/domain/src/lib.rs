@@ -10,6 +10,7 @@ pub mod gate;
 pub mod graph;
 pub mod id;
 pub mod lock;
+pub mod node;
 pub mod plan;
 pub mod process;
 pub mod project;

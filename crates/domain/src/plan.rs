@@ -61,6 +61,9 @@ pub struct Policy {
     pub starts_max: u32,
     /// Tasks of one agent that may run at once.
     pub per_agent_max: BTreeMap<AgentName, u32>,
+    /// Sessions that may run at once in the whole store; no limit where `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_max: Option<u32>,
     /// Waiting this long counts as one more priority, up to 10; 0 switches ageing off.
     pub ageing_millis: u64,
 }

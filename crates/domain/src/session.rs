@@ -14,7 +14,7 @@ pub use self::{
 };
 use crate::{
     agent::AgentName,
-    id::{ProjectId, SessionId, TaskId},
+    id::{NodeId, ProjectId, SessionId, TaskId},
     process::ProcessIdentity,
     time::{Due, Moment, Timestamp},
     workspace::WorkspaceRecord,
@@ -37,6 +37,9 @@ pub struct Session {
     pub kind: SessionKind,
     /// Where it stands.
     pub status: SessionStatus,
+    /// The node on which it is; this machine where `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     /// The process that claimed it and has to start its runner.
     pub launcher: ProcessIdentity,
     /// Its runner, once that has spoken.
@@ -67,6 +70,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether it is on another node than this one. Only there can be seen which of its processes
+    /// live; everywhere else its lease alone speaks for it.
+    #[must_use]
+    pub fn is_elsewhere(&self, here: Option<NodeId>) -> bool {
+        self.node.is_some() && self.node != here
+    }
+
     /// The same without anything that an agent or a gate said: where it was, how it ended and which
     /// commit holds its work are left.
     #[must_use]

@@ -439,6 +439,7 @@ fn session_in(status: SessionStatus) -> Session {
         agent: agent(),
         kind: SessionKind::Managed,
         status,
+        node: None,
         launcher: process(1),
         runner: began.then(|| process(2)),
         process: None,
@@ -484,6 +485,7 @@ fn session_commands() -> Vec<(&'static str, SessionCommand)> {
         base: None,
         start: None,
         branch: None,
+        remote: None,
     };
     let launched = SessionCommand::Launched {
         process: process(3),

@@ -55,9 +55,62 @@ impl Visitor<'_> for Text {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+        if let Some(millis) = as_written(text.as_bytes()) {
+            return Ok(Timestamp(millis));
+        }
         let time: jiff::Timestamp = text.parse().map_err(E::custom)?;
         Ok(Timestamp(time.as_millisecond()))
     }
+}
+
+/// The time of a text in the one form that [`Timestamp`] is written in, of the years 0 to 9999:
+/// logs have a million of them.
+fn as_written(text: &[u8]) -> Option<i64> {
+    let text: &[u8; 24] = text.try_into().ok()?;
+    let marks = [
+        (4, b'-'),
+        (7, b'-'),
+        (10, b'T'),
+        (13, b':'),
+        (16, b':'),
+        (19, b'.'),
+        (23, b'Z'),
+    ];
+    let number = |at: usize, digits: usize| {
+        text[at..at + digits].iter().try_fold(0_i64, |sum, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            (digit < 10).then(|| sum * 10 + i64::from(digit))
+        })
+    };
+    if marks.iter().any(|(at, mark)| text[*at] != *mark) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let is_time = (1..=12).contains(&month)
+        && (1..=last).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    let seconds = (hour * 60 + minute) * 60 + second;
+    is_time.then_some((days(year, month, day) * 86_400 + seconds) * 1_000 + number(20, 3)?)
+}
+
+/// Days of the Gregorian calendar since 1970-01-01, for years from 0 on: years are counted from
+/// March, so that the leap day is a year's last (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `days_from_civil`).
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2) + 400;
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    (era - 1) * 146_097 + day_of_era - 719_468
 }
 
 /// One run of the machine's kernel (`/proc/sys/kernel/random/boot_id` on Linux).
@@ -139,5 +192,56 @@ impl Due {
     #[must_use]
     pub fn has_come(&self, now: &Now) -> bool {
         self.millis_left(now) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Of the years 0 to 9999.
+    const RANGE: std::ops::Range<i64> = -62_167_219_200_000..253_402_214_400_000;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(millis in RANGE) {
+            let text = Timestamp(millis).to_string();
+            prop_assert_eq!(as_written(text.as_bytes()), Some(millis), "{}", text);
+        }
+
+        #[test]
+        fn what_is_read_quickly_is_what_the_library_reads(
+            millis in RANGE,
+            at in 0..24_usize,
+            with in "[0-9TZ:.+-]",
+        ) {
+            let mut text = Timestamp(millis).to_string();
+            text.replace_range(at..=at, &with);
+            if let Some(read) = as_written(text.as_bytes()) {
+                let known: jiff::Timestamp = text.parse().unwrap();
+                prop_assert_eq!(known.as_millisecond(), read, "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn every_day_of_a_cycle_and_its_edges() {
+        let mut expected = days(1600, 1, 1);
+        for year in 1600..2001 {
+            for month in 1..=12 {
+                let text = |day: i64| format!("{year:04}-{month:02}-{day:02}T00:00:00.000Z");
+                let last = (28..=31)
+                    .rev()
+                    .find(|day| as_written(text(*day).as_bytes()).is_some());
+                for day in 1..=last.unwrap() {
+                    let read = as_written(text(day).as_bytes());
+                    assert_eq!(read, Some(expected * 86_400_000), "{}", text(day));
+                    expected += 1;
+                }
+            }
+        }
+        assert_eq!(days(1970, 1, 1), 0);
     }
 }

@@ -148,6 +148,9 @@ pub struct WorkspaceRecord {
     /// The branch that finished work is published as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// The repository to which finished and salvaged work is copied before it is reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
 }
 
 /// What happened to a file between two commits.

@@ -63,6 +63,10 @@ pub struct RunnerConfig {
     pub workspace: Option<WorkspaceMode>,
     /// The branch that work is for; the one that is checked out where `None`.
     pub target: Option<String>,
+    /// The address of the repository that joins the project's checkouts on several nodes.
+    pub remote: Option<String>,
+    /// No session takes longer, whatever its task says.
+    pub session_max: Option<Duration>,
     /// Worktrees stay after their work is on a branch or salvaged.
     pub keep_worktrees: bool,
     /// Checks of every task, before its own.
@@ -114,6 +118,8 @@ impl RunnerConfig {
             run_directory,
             workspace: None,
             target: None,
+            remote: None,
+            session_max: None,
             keep_worktrees: false,
             gates: vec![],
             gate_environment: vec![],

@@ -454,6 +454,7 @@ mod tests {
             agent: "a".parse().unwrap(),
             kind: SessionKind::Managed,
             status: SessionStatus::Preparing,
+            node: None,
             launcher: launcher.own_identity(),
             runner: None,
             process: None,

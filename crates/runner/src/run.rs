@@ -249,7 +249,13 @@ fn settle(
     CrashPoint::Finished.reached();
     match settled {
         Ok(now) if now.status == outcome.result.status() => RunnerExit::Settled(outcome.result),
-        Ok(_) => RunnerExit::Lost,
+        Ok(_) => {
+            // Somebody else has the task: what was done here is kept apart.
+            if let Some(workspace) = workspace {
+                clear_away(deps, session, workspace);
+            }
+            RunnerExit::Lost
+        }
         Err(error) => match unwritten {
             None => RunnerExit::Unsettled(chain(&error)),
             Some(why) => RunnerExit::Unsettled(format!("{}; {}", chain(&error), chain(&why))),
@@ -275,7 +281,8 @@ fn not_published(
     outcome
 }
 
-/// Removes a workspace in which nobody has worked.
+/// Removes a workspace in which nobody has worked, or of which nobody takes the work; what is there
+/// is salvaged.
 fn clear_away(deps: &Deps, session: &Session, workspace: &WorkspaceRecord) {
     let stays = match workspace.mode {
         WorkspaceMode::Worktree => deps.config.keep_worktrees,

@@ -34,6 +34,8 @@ pub(crate) struct Watch {
     deadline: Option<Due>,
     /// Seconds that the agent was given at first, and the deadline that they made.
     first: Option<(u64, Due)>,
+    /// No deadline is behind this.
+    last: Option<Due>,
     warning_millis: u64,
     has_warned: bool,
     linger: Duration,
@@ -54,11 +56,30 @@ impl Watch {
         Self {
             deadline: first.as_ref().map(|(_, due)| due.clone()),
             first,
+            last: None,
             warning_millis: warning_seconds.saturating_mul(1_000),
             has_warned: false,
             linger,
             sentinel: None,
         }
+    }
+
+    /// The same, over after so long whatever anybody says.
+    pub(crate) fn at_most(mut self, session_max: Option<Duration>, now: &Now) -> Self {
+        let Some(max) = session_max else {
+            return self;
+        };
+        let due = now.after_millis(u64::try_from(max.as_millis()).unwrap_or(u64::MAX));
+        if self
+            .deadline
+            .as_ref()
+            .is_none_or(|deadline| is_later(deadline, &due))
+        {
+            self.deadline = Some(due.clone());
+            self.first = Some((max.as_secs(), due.clone()));
+        }
+        self.last = Some(due);
+        self
     }
 
     pub(crate) fn deadline(&self) -> Option<&Due> {
@@ -92,6 +113,8 @@ impl Watch {
     }
 
     fn move_deadline(&mut self, deadline: &Due, now: &Now) {
+        let last = self.last.clone().filter(|last| is_later(deadline, last));
+        let deadline = last.as_ref().unwrap_or(deadline);
         if self.deadline.as_ref() == Some(deadline) {
             return;
         }
@@ -158,6 +181,10 @@ impl Watch {
     }
 }
 
+fn is_later(one: &Due, other: &Due) -> bool {
+    one.moment.millis > other.moment.millis
+}
+
 #[cfg(test)]
 mod tests {
     use domain::time::{BootId, Timestamp};
@@ -204,6 +231,23 @@ mod tests {
         assert_eq!(watch.warning(&at(40_000)), Some(60));
         let timed_out = Ending::Stopped(Stop::Deadline { seconds: 100 });
         assert_eq!(watch.due(&at(100_000)), Some(timed_out));
+    }
+
+    #[test]
+    fn no_extension_goes_beyond_the_longest() {
+        let longest = Some(Duration::from_secs(50));
+        let mut watch = watch(Some(10)).at_most(longest, &at(0));
+        assert_eq!(watch.deadline(), Some(&at(0).after_millis(10_000)));
+        let wanted = Wanted {
+            deadline: Some(at(0).after_millis(100_000)),
+            ..Wanted::default()
+        };
+        assert_eq!(watch.take(Event::Wishes, &wanted, &at(1_000)), None);
+        assert_eq!(watch.due(&at(49_999)), None);
+        let timed_out = Ending::Stopped(Stop::Deadline { seconds: 50 });
+        assert_eq!(watch.due(&at(50_000)), Some(timed_out));
+        let unlimited = super::tests::watch(None).at_most(longest, &at(0));
+        assert_eq!(unlimited.due(&at(50_000)), Some(timed_out));
     }
 
     #[test]

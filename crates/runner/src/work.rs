@@ -224,6 +224,7 @@ impl Work<'_> {
             base: self.job.base.clone(),
             continue_from: self.job.continue_from.clone(),
             restore: self.job.restore.clone(),
+            remote: self.deps.config.remote.clone(),
             dependencies,
         };
         let workspace = workspaces.prepare(&request).map_err(|error| {
@@ -284,7 +285,8 @@ impl Work<'_> {
             u64::from(limits.timeout_warning_seconds),
             deps.config.timings.sentinel_grace,
             &deps.clock.now(),
-        );
+        )
+        .at_most(deps.config.session_max, &deps.clock.now());
         self.keeper.say(self.voice.about(SessionCommand::Launched {
             process: agent.process().clone(),
             deadline: watch.deadline().cloned(),

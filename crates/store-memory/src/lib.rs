@@ -4,6 +4,7 @@
 //! derived here each time, so that comparing the two proves the bookkeeping.
 
 mod locks;
+mod nodes;
 mod reading;
 mod state;
 mod writing;

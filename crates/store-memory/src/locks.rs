@@ -201,21 +201,14 @@ impl Locks for MemoryLocks {
                 && !matches!(lock.state, LockState::Gone { .. })
                 && of_holder.is_none_or(|holder| lock.holder.to_string() == *holder)
         };
-        let mut views: Vec<LockView> = match &filter.resource {
-            Some(resource) => {
-                let here = table
-                    .overlapping(std::slice::from_ref(resource))
-                    .into_iter();
-                here.filter(is_meant)
-                    .map(|lock| LockView::of(lock.clone(), table, &now))
-                    .collect()
-            }
-            None => {
-                let all = table.locks().filter(is_meant);
-                all.map(|lock| LockView::of(lock.clone(), table, &now))
-                    .collect()
-            }
+        let found: Vec<&Lock> = match &filter.resource {
+            Some(resource) => table.overlapping(std::slice::from_ref(resource)),
+            None => table.locks().collect(),
         };
+        let meant = found.into_iter().filter(is_meant);
+        let mut views: Vec<LockView> = meant
+            .map(|lock| LockView::of(lock.clone(), table, &now))
+            .collect();
         LockView::sort(&mut views);
         Ok(views)
     }

@@ -8,8 +8,9 @@ use app::{
     ports::store::{IdKind, Mark},
 };
 use domain::{
-    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, NodeId, ProjectId, SessionId, TaskId},
     lock::{Lock, Totals},
+    node::{Checkout, Leader, Node},
     project::Project,
     quota::{Quota, QuotaKey},
     session::Session,
@@ -35,6 +36,10 @@ pub(crate) struct State {
     pub(crate) log: BTreeMap<u64, Entry>,
     pub(crate) streams: BTreeMap<(Stream, u64), u64>,
     pub(crate) effects: BTreeMap<TaskId, u64>,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    /// At most one.
+    pub(crate) leader: BTreeMap<(), Leader>,
+    pub(crate) checkouts: BTreeMap<(ProjectId, NodeId), Checkout>,
     pub(crate) numbers: BTreeMap<IdKind, u64>,
     pub(crate) marks: BTreeMap<Mark, u64>,
     pub(crate) locks: BTreeMap<LockId, (ProjectId, Lock)>,

@@ -27,7 +27,7 @@ use crate::state::State;
 const ANSWERS_KEPT_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
 type Undo = Box<dyn FnOnce(&mut State)>;
-type Field<K, V> = fn(&mut State) -> &mut BTreeMap<K, V>;
+pub(crate) type Field<K, V> = fn(&mut State) -> &mut BTreeMap<K, V>;
 
 /// A transaction under the store's lock.
 pub(crate) struct Transaction<'s> {
@@ -81,7 +81,16 @@ impl<'s> Transaction<'s> {
         Ok(reply)
     }
 
-    fn put<K: Ord + Clone + 'static, V: 'static>(&mut self, field: Field<K, V>, key: K, value: V) {
+    pub(crate) fn state(&self) -> &State {
+        self.state
+    }
+
+    pub(crate) fn put<K: Ord + Clone + 'static, V: 'static>(
+        &mut self,
+        field: Field<K, V>,
+        key: K,
+        value: V,
+    ) {
         let before = field(self.state).insert(key.clone(), value);
         self.undo.push(Box::new(move |state| {
             match before {
@@ -91,7 +100,11 @@ impl<'s> Transaction<'s> {
         }));
     }
 
-    fn take<K: Ord + Clone + 'static, V: 'static>(&mut self, field: Field<K, V>, key: &K) {
+    pub(crate) fn take<K: Ord + Clone + 'static, V: 'static>(
+        &mut self,
+        field: Field<K, V>,
+        key: &K,
+    ) {
         let Some(value) = field(self.state).remove(key) else {
             return;
         };

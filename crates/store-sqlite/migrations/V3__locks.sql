@@ -6,6 +6,8 @@ CREATE TABLE locks (
     standing INTEGER NOT NULL, -- 0 waiting, 1 held, 2 taken away
     token    INTEGER,
     holder   TEXT NOT NULL,
+    rank     INTEGER NOT NULL, -- its place in the queue, the lower ones first
+    shares   INTEGER NOT NULL, -- 1 where it goes with others that share
     boot     TEXT NOT NULL, -- when its time is over
     until    INTEGER NOT NULL,
     body     TEXT NOT NULL

@@ -13,6 +13,7 @@ mod failure;
 mod groups;
 mod locks;
 mod log;
+mod nodes;
 mod pages;
 mod quotas;
 mod ready;

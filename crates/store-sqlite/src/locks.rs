@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use app::error::Error;
 use domain::{
     id::{LockId, ProjectId},
-    lock::{Lock, LockState, Resource, Token, Totals},
-    time::Now,
+    lock::{Lock, LockState, Mode, Resource, Token, Totals},
+    time::{Moment, Now},
 };
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
@@ -22,6 +22,11 @@ const ABOVE: &str = "SELECT p.lock, l.body FROM lock_paths p JOIN locks l ON l.i
     WHERE p.project = ?1 AND p.path = ?2 AND p.tree = 1";
 const BENEATH: &str = "SELECT p.lock, l.body FROM lock_paths p JOIN locks l ON l.id = p.lock
     WHERE p.project = ?1 AND p.path >= ?2 AND p.path < ?3";
+
+/// Who holds something there, and then who waits there in the order of the queue.
+const LINE: &str = "SELECT p.lock, l.standing = 0 AND l.shares = 0 AND l.boot = ?3 AND l.until > ?4
+    FROM lock_paths p JOIN locks l ON l.id = p.lock WHERE p.project = ?1 AND p.path = ?2
+    ORDER BY l.standing DESC, l.rank, l.id";
 
 fn standing(lock: &Lock) -> i64 {
     match lock.state {
@@ -99,6 +104,42 @@ pub(crate) fn overlapping(
     Ok(found.into_values().collect())
 }
 
+/// The same without those that cannot be next because of who waits before them at the same path.
+pub(crate) fn in_line(
+    connection: &Connection,
+    project: ProjectId,
+    resources: &[Resource],
+    now: &Moment,
+) -> Result<Vec<Lock>, Error> {
+    let mut found = BTreeMap::new();
+    let number = project_number(project);
+    let (boot, millis) = (&now.boot.0, int(now.millis));
+    for resource in resources {
+        let mut statement = connection.prepare_cached(LINE).explain()?;
+        let mut rows = statement
+            .query(params![number, resource.path(), boot, millis])
+            .explain()?;
+        while let Some(row) = rows.next().explain()? {
+            let (id, closes): (i64, bool) = (row.get(0).explain()?, row.get(1).explain()?);
+            let known = LockId::from_number(id.unsigned_abs());
+            if let Some(lock) = known.map(|id| get(connection, project, id)).transpose()? {
+                found.extend(lock.map(|lock| (id, lock)));
+            }
+            if closes {
+                break;
+            }
+        }
+        for above in resource.above() {
+            collect(connection, ABOVE, params![number, above], &mut found)?;
+        }
+        if resource.is_tree() {
+            let (from, to) = resource.beneath();
+            collect(connection, BENEATH, params![number, from, to], &mut found)?;
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
 fn collect(
     connection: &Connection,
     sql: &str,
@@ -161,28 +202,31 @@ fn list(connection: &Connection, sql: &str, params: impl Params) -> Result<Vec<L
 pub(crate) fn put(connection: &Connection, project: ProjectId, lock: &Lock) -> Result<(), Error> {
     let body = to_json(lock)?;
     let (id, project) = (int(lock.id.number()), project_number(project));
-    let until = lock.stands_until();
+    let until = lock.over_at();
     let values = params![
         id,
         project,
         standing(lock),
         token_of(lock),
         lock.holder.to_string(),
+        int(lock.rank),
+        lock.mode.goes_with(Mode::Shared),
         until.boot.0,
         int(until.millis),
         body,
     ];
     let replaced = run(
         connection,
-        "UPDATE locks SET project = ?2, standing = ?3, token = ?4, holder = ?5, boot = ?6,
-         until = ?7, body = ?8 WHERE id = ?1",
+        "UPDATE locks SET project = ?2, standing = ?3, token = ?4, holder = ?5, rank = ?6,
+         shares = ?7, boot = ?8, until = ?9, body = ?10 WHERE id = ?1",
         values,
     )?;
     if replaced == 0 {
         run(
             connection,
-            "INSERT INTO locks (id, project, standing, token, holder, boot, until, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO locks
+             (id, project, standing, token, holder, rank, shares, boot, until, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             values,
         )?;
     }

@@ -3,7 +3,7 @@
 use app::error::Error;
 use domain::{
     id::{ProjectId, SessionId, TaskId},
-    session::Session,
+    session::{Session, SessionKind},
 };
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
@@ -65,8 +65,8 @@ pub(crate) fn insert(connection: &Connection, session: &Session) -> Result<(), E
     let body = to_json(session)?;
     connection
         .prepare_cached(
-            "INSERT INTO sessions (id, task, project, live, version, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO sessions (id, task, project, live, version, body, node, managed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -76,6 +76,8 @@ pub(crate) fn insert(connection: &Connection, session: &Session) -> Result<(), E
                 !session.status.is_terminal(),
                 int(session.version),
                 body,
+                session.node.map(|node| int(node.number())),
+                session.kind == SessionKind::Managed,
             ])
         })
         .explain()?;

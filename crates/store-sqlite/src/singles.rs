@@ -30,13 +30,14 @@ fn project_from(row: &Row<'_>) -> rusqlite::Result<Project> {
         root: row.get(1)?,
         name: row.get(2)?,
         created_at: row.time(3)?,
+        remote: row.get(4)?,
     })
 }
 
 /// A project by id.
 pub(crate) fn project(connection: &Connection, id: ProjectId) -> Result<Option<Project>, Error> {
     connection
-        .prepare_cached("SELECT id, root, name, created_at FROM projects WHERE id = ?1")
+        .prepare_cached("SELECT id, root, name, created_at, remote FROM projects WHERE id = ?1")
         .and_then(|mut statement| {
             statement
                 .query_row([project_number(id)], project_from)
@@ -48,7 +49,7 @@ pub(crate) fn project(connection: &Connection, id: ProjectId) -> Result<Option<P
 /// A project by its directory.
 pub(crate) fn project_at(connection: &Connection, root: &str) -> Result<Option<Project>, Error> {
     connection
-        .prepare_cached("SELECT id, root, name, created_at FROM projects WHERE root = ?1")
+        .prepare_cached("SELECT id, root, name, created_at, remote FROM projects WHERE root = ?1")
         .and_then(|mut statement| statement.query_row([root], project_from).optional())
         .explain()
 }
@@ -56,7 +57,7 @@ pub(crate) fn project_at(connection: &Connection, root: &str) -> Result<Option<P
 /// Every project, oldest first.
 pub(crate) fn projects(connection: &Connection) -> Result<Vec<Project>, Error> {
     connection
-        .prepare_cached("SELECT id, root, name, created_at FROM projects ORDER BY id")
+        .prepare_cached("SELECT id, root, name, created_at, remote FROM projects ORDER BY id")
         .and_then(|mut statement| statement.query_map([], project_from)?.collect())
         .explain()
 }
@@ -75,13 +76,16 @@ pub(crate) fn projects_or(
 /// Adds a project.
 pub(crate) fn insert_project(connection: &Connection, project: &Project) -> Result<(), Error> {
     connection
-        .prepare_cached("INSERT INTO projects (id, root, name, created_at) VALUES (?1, ?2, ?3, ?4)")
+        .prepare_cached(
+            "INSERT INTO projects (id, root, name, created_at, remote) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
         .and_then(|mut statement| {
             statement.execute(params![
                 project_number(project.id),
                 project.root,
                 project.name,
-                project.created_at.as_millis()
+                project.created_at.as_millis(),
+                project.remote
             ])
         })
         .explain()?;

@@ -1,5 +1,7 @@
 //! A transaction as the use cases see it.
 
+mod nodes;
+
 use app::{
     command::{self, Meta, Reply, Request},
     error::Error,
@@ -16,7 +18,7 @@ use domain::{
     quota::{Quota, QuotaKey},
     session::Session,
     task::Task,
-    time::{Now, Timestamp},
+    time::{Moment, Now, Timestamp},
 };
 use rusqlite::Connection;
 
@@ -179,6 +181,15 @@ impl Reader for Transaction<'_> {
         resources: &[Resource],
     ) -> Result<Vec<Lock>, Error> {
         locks::overlapping(self.connection, project, resources)
+    }
+
+    fn locks_in_line(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+        now: &Moment,
+    ) -> Result<Vec<Lock>, Error> {
+        locks::in_line(self.connection, project, resources, now)
     }
 
     fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {

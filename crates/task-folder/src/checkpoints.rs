@@ -297,10 +297,10 @@ impl Draft for FolderDraft {
                 self.draft.remove(&name)?;
             }
         }
-        self.draft.replace(STATE, state, Durability::Synced)?;
+        self.draft.replace(STATE, state, Durability::Contents)?;
         for name in [PLAN, DECISIONS] {
             if let Some(content) = self.task.read(name)? {
-                self.draft.replace(name, &content, Durability::Synced)?;
+                self.draft.replace(name, &content, Durability::Contents)?;
             }
         }
         let mut files = Vec::new();

@@ -39,6 +39,8 @@ static TEMPORARY: AtomicU64 = AtomicU64::new(0);
 /// Whether a write has to survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
+    /// The file is synced; whoever puts several into a folder syncs that once.
+    Contents,
     /// File and folder are synced.
     Synced,
     /// Whole or not at all, but perhaps not yet.
@@ -279,7 +281,7 @@ impl Dir {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.fd, name, flags, FILE_MODE)?);
         faults::write(Act::new(thing, Deed::Write), &mut file, content)?;
-        if durability == Durability::Synced {
+        if durability != Durability::Atomic {
             faults::around(Act::new(thing, Deed::Sync), || file.sync_all())?;
         }
         Ok(())

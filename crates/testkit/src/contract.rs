@@ -17,6 +17,7 @@ pub mod external;
 pub mod keeping;
 pub mod locks;
 pub mod log;
+pub mod nodes;
 pub mod quotas;
 pub mod retrying;
 pub mod versions;
@@ -113,6 +114,17 @@ macro_rules! store_contract {
             quotas::quotas_are_set_changed_and_removed,
             quotas::a_lowered_quota_ends_nothing,
             quotas::a_failing_call_counts_nothing,
+            nodes::a_node_comes_and_goes,
+            nodes::a_node_is_meant_by_its_name,
+            nodes::checkouts_are_joined_by_their_repository,
+            nodes::a_checkout_with_tasks_stays_its_own_project,
+            nodes::a_node_claims_what_it_has,
+            nodes::no_node_and_no_store_is_over_its_cap,
+            nodes::many_nodes_claim_within_every_cap,
+            nodes::one_node_leads_at_a_time,
+            nodes::a_lost_nodes_work_goes_back_to_the_queue,
+            nodes::a_living_node_sees_to_its_own_first,
+            nodes::nothing_is_lost_with_nodes,
             log::both_chains_verify_from_the_beginning,
             faults::a_failing_call_leaves_nothing_behind,
         );

@@ -7,6 +7,7 @@ pub mod contract;
 pub mod fake_agents;
 pub mod orchestrator_tool;
 pub mod poll;
+pub mod postgres;
 pub mod redis_server;
 pub mod requirements;
 pub mod scripted_model;

@@ -233,6 +233,7 @@ impl Simulation {
                 task,
                 policy: starts(starts_max),
                 launcher: own.machine.own_identity(),
+                node: None,
                 lease_millis: LEASE_MILLIS,
             };
             let request = Request {
@@ -298,6 +299,8 @@ impl Simulation {
 
     fn reconciler(&self) -> Reconciler {
         Reconciler {
+            node: None,
+            patience: Duration::ZERO,
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.world.clock) as _,
             processes: Arc::clone(&self.machine) as _,

@@ -131,9 +131,12 @@ pub(crate) fn take(
     {
         return of_commit(&repository, request, &repository.commit(commit)?);
     }
-    let parent = match worktree.head()? {
-        Some(head) => Some(head),
-        None => record.start.clone(),
+    let parent = match worktree
+        .detached_at()
+        .filter(|at| record.start.as_ref() == Some(at))
+    {
+        Some(start) => Some(start),
+        None => worktree.head()?.or_else(|| record.start.clone()),
     };
     let mut tree = kept(&worktree, parent.as_ref(), request)?;
     tree.warnings.extend(guard.warnings);
@@ -313,7 +316,6 @@ pub(crate) fn keep(
     id: CheckpointId,
     commit: &CommitId,
 ) -> Result<(), WorkspaceError> {
-    git.require()?;
     let repository = Repository {
         git,
         common: repository.to_owned(),

@@ -17,7 +17,10 @@ use std::{
 use app::ports::workspaces::WorkspaceError;
 use domain::workspace::CommitId;
 
-use crate::process::{self, Bounds, RunError};
+use crate::{
+    identity::Identity,
+    process::{self, Bounds, RunError},
+};
 
 /// The oldest git that has `merge-tree --write-tree`.
 const OLDEST: (u32, u32) = (2, 38);
@@ -123,6 +126,8 @@ pub(crate) struct Git {
     settings: Settings,
     has_lfs: bool,
     overrides: Vec<(OsString, OsString)>,
+    /// Where the configuration was read already.
+    identity: Option<Identity>,
     version: OnceLock<(u32, u32)>,
 }
 
@@ -134,6 +139,7 @@ impl Git {
             settings,
             has_lfs,
             overrides: Vec::new(),
+            identity: None,
             version: OnceLock::new(),
         }
     }
@@ -144,6 +150,17 @@ impl Git {
             overrides,
             ..self.clone()
         }
+    }
+
+    /// The same where it is known who commits.
+    pub(crate) fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Who commits, where that is known.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// A command that finds its repository from a directory.

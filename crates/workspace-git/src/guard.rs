@@ -16,6 +16,7 @@ use domain::workspace::WorkspaceRecord;
 
 use crate::{
     git::Git,
+    identity::Identity,
     layout::Layout,
     names,
     repository::{Repository, io_error},
@@ -50,12 +51,18 @@ impl Guard {
         let worktree = Worktree::at(repository, &record.path)?;
         let list = record.path.with_file_name(DISTRUSTED);
         let distrusted = read(&list)?.unwrap_or_default();
-        let mut found = programs(&worktree)?;
+        let settings = settings(&worktree)?;
+        let identity = Identity::among(settings.iter());
+        let mut found = programs(settings);
         if let Some(known) = read(&baseline(&record.path))? {
             found.retain(|setting| !known.contains(setting) || distrusted.contains(setting));
             remember(&list, found.difference(&distrusted))?;
         }
-        Ok(Self::against(repository, &found, &list))
+        let guard = Self::against(repository, &found, &list);
+        Ok(Self {
+            git: guard.git.with_identity(identity),
+            ..guard
+        })
     }
 
     /// For a repository, against what was found in its sessions.
@@ -91,7 +98,7 @@ impl Guard {
 /// Notes which programs the configuration names before an agent is started.
 pub(crate) fn record(worktree: &Worktree<'_>) -> Result<(), WorkspaceError> {
     let path = baseline(&worktree.path);
-    let settings: Vec<_> = programs(worktree)?.into_iter().collect();
+    let settings: Vec<_> = programs(settings(worktree)?).into_iter().collect();
     fs::write(&path, settings.join(&0)).map_err(io_error("write", &path))
 }
 
@@ -100,8 +107,8 @@ pub(crate) fn baseline(worktree: &Path) -> PathBuf {
     worktree.with_extension("programs")
 }
 
-/// The settings that name programs, from every file that git reads, included ones too.
-fn programs(worktree: &Worktree<'_>) -> Result<Settings, WorkspaceError> {
+/// The settings of every file that git reads, included ones too, each after those that it wins over.
+fn settings(worktree: &Worktree<'_>) -> Result<Vec<Vec<u8>>, WorkspaceError> {
     let list = ["config", "--list", "--show-scope", "-z"];
     // The worktree's own git directory may be damaged.
     let output = worktree
@@ -109,13 +116,19 @@ fn programs(worktree: &Worktree<'_>) -> Result<Settings, WorkspaceError> {
         .args(list)
         .run()
         .or_else(|_| worktree.repository.call().args(list).run())?;
-    let (mut items, mut found) = (output.items(), Settings::new());
+    let (mut items, mut found) = (output.items(), Vec::new());
     while let (Some(scope), Some(setting)) = (items.next(), items.next()) {
-        if scope != b"command" && is_program(key(setting)) {
-            found.insert(setting.to_vec());
+        if scope != b"command" {
+            found.push(setting.to_vec());
         }
     }
     Ok(found)
+}
+
+/// Those that name programs.
+fn programs(settings: Vec<Vec<u8>>) -> Settings {
+    let is_program = |setting: &Vec<u8>| is_program(key(setting));
+    settings.into_iter().filter(is_program).collect()
 }
 
 fn read(path: &Path) -> Result<Option<Settings>, WorkspaceError> {

@@ -14,12 +14,14 @@ mod combine;
 mod commit;
 mod git;
 mod guard;
+mod identity;
 mod inventory;
 mod layout;
 mod merge;
 mod names;
 mod prepare;
 mod process;
+mod remote;
 mod remove;
 mod repository;
 mod retire;
@@ -140,6 +142,32 @@ impl Workspaces for GitWorkspaces {
         commit::publish(&repository, workspace, branch, commit, expected)
     }
 
+    fn address(&self, project: &Path, remote: &str) -> Result<String, WorkspaceError> {
+        remote::address(&self.git, project, remote)
+    }
+
+    fn share(
+        &self,
+        workspace: &WorkspaceRecord,
+        commit: &CommitId,
+        is_ours: &dyn Fn() -> bool,
+    ) -> Result<bool, WorkspaceError> {
+        let parts = self.parts(workspace)?;
+        let (Some((repository, _)), Some(remote), Some(branch)) =
+            (parts, &workspace.remote, &workspace.branch)
+        else {
+            return Ok(true);
+        };
+        let guard = Guard::of_repository(&repository, &self.layout)?;
+        remote::share(
+            &guard.repository(&repository),
+            remote,
+            branch,
+            commit,
+            is_ours,
+        )
+    }
+
     fn salvage(
         &self,
         workspace: &WorkspaceRecord,
@@ -153,6 +181,8 @@ impl Workspaces for GitWorkspaces {
         let worktree = Worktree::at(&repository, &workspace.path)?;
         let mut salvaged = salvage::salvage(&self.layout, &worktree, start, session)?;
         if let Some(salvage) = &mut salvaged {
+            let unshared = remote::share_salvage(&repository, workspace, session);
+            salvage.warnings.extend(unshared);
             salvage.warnings.extend(guard.warnings);
         }
         Ok(salvaged)
@@ -163,7 +193,18 @@ impl Workspaces for GitWorkspaces {
         workspace: &WorkspaceRecord,
         session: SessionId,
     ) -> Result<Removed, WorkspaceError> {
-        remove::remove(&self.git, &self.layout, workspace, session)
+        let removed = remove::remove(&self.git, &self.layout, workspace, session)?;
+        if let (Removed::Gone(Some(_)), Some((repository, _))) = (&removed, self.parts(workspace)?)
+        {
+            let guard = Guard::of_repository(&repository, &self.layout)?;
+            // It is kept here in any case.
+            drop(remote::share_salvage(
+                &guard.repository(&repository),
+                workspace,
+                session,
+            ));
+        }
+        Ok(removed)
     }
 
     fn abandon(&self, project: &Path, session: SessionId) -> Result<(), WorkspaceError> {

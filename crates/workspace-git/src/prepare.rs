@@ -13,7 +13,7 @@ use crate::{
     git::Git,
     guard::{self, Guard},
     layout::{Layout, delete, make_private},
-    remove,
+    remote, remove,
     repository::{Located, Repository, io_error},
     worktree::Worktree,
 };
@@ -62,6 +62,7 @@ fn plain(mode: WorkspaceMode, path: &Path) -> WorkspaceRecord {
         base: None,
         start: None,
         branch: None,
+        remote: None,
     }
 }
 
@@ -80,7 +81,10 @@ fn worktree(
     if let Some(record) = found.record().filter(|_| found.is_present()) {
         return Ok(record);
     }
-    let (record, start) = planned(&located, request, &path)?;
+    if let Some(remote) = &request.remote {
+        remote::fetch_missing(repository, remote, &needed(request))?;
+    }
+    let (record, start) = planned(&located, repository, request, &path)?;
     register(&layout, repository, request, &record, &start)?;
     let made = Worktree::at(repository, &path)?;
     made.registered()?;
@@ -96,13 +100,20 @@ fn worktree(
     Ok(record)
 }
 
+/// The commits that a workspace is made from.
+fn needed(request: &PrepareRequest) -> Vec<&CommitId> {
+    let given = request.base.iter().chain(&request.continue_from);
+    let finished = request.dependencies.iter().map(|done| &done.commit);
+    given.chain(finished).collect()
+}
+
 /// What is going to be made; refuses before anything is.
 fn planned(
     located: &Located<'_>,
+    repository: &Repository<'_>,
     request: &PrepareRequest,
     path: &Path,
 ) -> Result<(WorkspaceRecord, CommitId), WorkspaceError> {
-    let repository = &located.repository;
     let branch = branch_name(request.task, &request.title);
     refuse_in_the_way(repository, &branch)?;
     let configured = request.target.as_deref();
@@ -112,7 +123,13 @@ fn planned(
         (target, repository.commit(base)?)
     } else {
         let target = located.target(configured)?;
-        (target.branch, target.commit)
+        let base = match (&request.remote, &target.branch) {
+            (Some(remote), Some(branch)) => {
+                remote::newer(repository, remote, branch, target.commit)?
+            }
+            _ => target.commit,
+        };
+        (target.branch, base)
     };
     let start = match &request.continue_from {
         Some(commit) => repository.commit(commit)?,
@@ -127,6 +144,7 @@ fn planned(
         base: Some(base),
         start: Some(start.clone()),
         branch: Some(branch),
+        remote: request.remote.clone(),
     };
     Ok((record, start))
 }

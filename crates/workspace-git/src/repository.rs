@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     git::{Call, Git},
+    identity::Identity,
     layout::make_private,
 };
 
@@ -36,13 +37,6 @@ pub(crate) struct Located<'a> {
     pub(crate) project: PathBuf,
     /// The project's directory below the root of the checkout; empty where it is the root.
     pub(crate) prefix: PathBuf,
-}
-
-/// The name and address that commits are made with.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    name: Vec<u8>,
-    email: Vec<u8>,
 }
 
 impl<'a> Located<'a> {
@@ -268,7 +262,10 @@ impl Repository<'_> {
 
     /// The user's configured identity, else Crewboss's own.
     pub(crate) fn identity(&self) -> Result<Identity, WorkspaceError> {
-        Identity::configured(self.call())
+        match self.git.identity() {
+            Some(identity) => Ok(identity.clone()),
+            None => Identity::configured(self.call()),
+        }
     }
 
     /// Takes the repository's lock, which every process and thread that makes or removes
@@ -290,37 +287,6 @@ impl Repository<'_> {
                 Err(error) => return Err(io_error("lock", &path)(error)),
             }
         }
-    }
-}
-
-impl Identity {
-    fn configured(call: Call<'_>) -> Result<Self, WorkspaceError> {
-        let ask = ["config", "--null", "--get-regexp", "^user\\.(name|email)$"];
-        let output = call.args(ask).accept(&[0, 1]).run()?;
-        let mut identity = Self {
-            name: b"Crewboss".to_vec(),
-            email: b"crewboss@localhost".to_vec(),
-        };
-        for item in output.items() {
-            if let Some(value) = item.strip_prefix(b"user.name\n").filter(|v| !v.is_empty()) {
-                identity.name = value.to_vec();
-            }
-            if let Some(value) = item.strip_prefix(b"user.email\n").filter(|v| !v.is_empty()) {
-                identity.email = value.to_vec();
-            }
-        }
-        Ok(identity)
-    }
-
-    fn sign<'a>(&self, call: Call<'a>) -> Call<'a> {
-        let (name, email) = (
-            OsStr::from_bytes(&self.name),
-            OsStr::from_bytes(&self.email),
-        );
-        call.env("GIT_AUTHOR_NAME", name)
-            .env("GIT_AUTHOR_EMAIL", email)
-            .env("GIT_COMMITTER_NAME", name)
-            .env("GIT_COMMITTER_EMAIL", email)
     }
 }
 

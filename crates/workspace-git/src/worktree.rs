@@ -106,6 +106,12 @@ impl<'a> Worktree<'a> {
         }
     }
 
+    /// What its own HEAD names where that is a commit and no branch; whether it exists was not asked.
+    pub(crate) fn detached_at(&self) -> Option<CommitId> {
+        let head = fs::read_to_string(self.admin.as_ref()?.join("HEAD")).ok()?;
+        head.trim_end().parse().ok()
+    }
+
     /// Removes the locks that killed processes left in its private git directory. Nothing of the
     /// session may run any more.
     pub(crate) fn break_locks(&self) -> Result<(), WorkspaceError> {

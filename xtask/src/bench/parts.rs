@@ -68,6 +68,7 @@ const WRITERS: Source = Source::Store("writers");
 const REGISTRY: Source = Source::Store("registry");
 const RESTART: Source = Source::Store("restart");
 const VERIFY: Source = Source::Store("verify");
+const LOCKS: Source = Source::Store("locks");
 const DOCUMENT: Source = Source::Store("document");
 const SQLITE_SCRIPT: Source = Source::Script("sqlite.mjs");
 const JSONL_SCRIPT: Source = Source::Script("jsonl.mjs");
@@ -204,6 +205,53 @@ const STORE_LINES: &[Line] = &[
         ),
         Limit::None,
         READS,
+    ),
+];
+
+const LOCK_LINES: &[Line] = &[
+    line(
+        "lock: handed on among 50 waiters, in strict order",
+        (LOCKS, "handovers_per_second", "/s"),
+        (
+            "commits of the same rows, 1 caller",
+            Beside::Of(LOCKS, "cycles_per_second"),
+        ),
+        Limit::AtLeast(0.8),
+        SYNCED,
+    ),
+    line(
+        "lock: shares of 50 waiters, Jain's index",
+        (LOCKS, "jain_index", ""),
+        ("all the same", Beside::Number(1.0)),
+        Limit::AtLeast(0.99),
+        SYNCED,
+    ),
+    line(
+        "lock: acquire and release, 1 caller",
+        (LOCKS, "pair_us", "us"),
+        (
+            "two commits of the same rows",
+            Beside::Of(LOCKS, "two_cycles_us"),
+        ),
+        Limit::None,
+        SYNCED,
+    ),
+    line(
+        "lock: a conflict is told, p99",
+        (LOCKS, "conflict_p99_us", "us"),
+        ("5 ms", Beside::Number(5_000.0)),
+        Limit::AtMost(1.0),
+        SYNCED,
+    ),
+    line(
+        "lock: in memory through the port, 100,000 names, 1 thread",
+        (LOCKS, "memory_pairs_per_second", "/s"),
+        (
+            "std Mutex<HashMap<String, _>>, insert and remove",
+            Beside::Of(LOCKS, "map_pairs_per_second"),
+        ),
+        Limit::None,
+        "nothing is durable",
     ),
 ];
 
@@ -355,6 +403,7 @@ const DOCUMENT_LINES: &[Line] = &[
 pub(crate) fn rows(tools: &Tools, subject: Subject) -> Result<Vec<Row>> {
     let lines = match subject {
         Subject::Port => STORE_LINES,
+        Subject::Locks => LOCK_LINES,
         Subject::Logs => LOG_LINES,
         Subject::Documents => DOCUMENT_LINES,
         _ => &[],

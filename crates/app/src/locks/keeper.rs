@@ -175,10 +175,9 @@ impl Watch {
                     self.ends = before.plus_millis(grant.left_millis);
                     self.renew_at_left = grant.left_millis * 2 / 3;
                 }
-                Ok(_) => {}
                 Err(error @ Error::Lock { .. }) => return Some(Lost::Ended(error)),
                 Err(error) if left * 5 <= self.ttl_millis => return Some(Lost::Unreachable(error)),
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
     }

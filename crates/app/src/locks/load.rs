@@ -11,8 +11,21 @@ use domain::{
 use crate::{error::Error, ports::store::Reader};
 
 /// A table of what is held or waits on these resources, and on those of whoever waits there or is
-/// over there.
+/// over there. Those are left out that cannot be next whatever is released.
 pub(crate) fn load(
+    reader: &dyn Reader,
+    project: ProjectId,
+    resources: &[Resource],
+    now: &Moment,
+) -> Result<Table, Error> {
+    let mut loading = Loading::new(reader, project, now);
+    loading.in_line = true;
+    loading.take_in(resources.to_vec())?;
+    Ok(loading.table)
+}
+
+/// The same with everybody who waits there.
+pub(crate) fn load_whole(
     reader: &dyn Reader,
     project: ProjectId,
     resources: &[Resource],
@@ -48,6 +61,7 @@ struct Loading<'r> {
     now: &'r Moment,
     table: Table,
     seen: BTreeSet<Resource>,
+    in_line: bool,
 }
 
 impl<'r> Loading<'r> {
@@ -58,6 +72,7 @@ impl<'r> Loading<'r> {
             now,
             table: Table::default(),
             seen: BTreeSet::new(),
+            in_line: false,
         }
     }
 
@@ -65,7 +80,11 @@ impl<'r> Loading<'r> {
         let mut open = resources;
         open.retain(|resource| self.seen.insert(resource.clone()));
         while !open.is_empty() {
-            let found = self.reader.locks_overlapping(self.project, &open)?;
+            let found = if self.in_line {
+                self.reader.locks_in_line(self.project, &open, self.now)?
+            } else {
+                self.reader.locks_overlapping(self.project, &open)?
+            };
             open.clear();
             for lock in found {
                 if self.table.lock(lock.id).is_some() {

@@ -106,13 +106,6 @@ impl StoreLocks {
         }
     }
 
-    fn attempt(&self, answer: LockAnswer) -> Result<Attempt, Error> {
-        match answer {
-            LockAnswer::Lock { view } => attempt(*view),
-            _ => Err(unexpected()),
-        }
-    }
-
     fn bells_of_waiting(
         &self,
     ) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<LockId, Arc<dyn Bell>>> {
@@ -142,7 +135,7 @@ impl StoreLocks {
 
     fn look(&self, id: LockId) -> Result<Attempt, Error> {
         let answer = self.change(LockCommand::Look { id });
-        answer.and_then(|answer| self.attempt(answer))
+        answer.and_then(of_answer)
     }
 }
 
@@ -166,7 +159,7 @@ impl Locks for StoreLocks {
             wake,
             ..ask.clone()
         };
-        let attempt = self.attempt(self.change(LockCommand::Begin { ask })?)?;
+        let attempt = of_answer(self.change(LockCommand::Begin { ask })?)?;
         if let (Attempt::Queued { ticket }, Some(bell)) = (&attempt, bell) {
             self.bells_of_waiting().insert(ticket.id, bell);
         }
@@ -219,7 +212,7 @@ impl Locks for StoreLocks {
 
     fn renew(&self, token: Token, ttl_millis: Option<u64>) -> Result<Grant, Error> {
         let answer = self.change(LockCommand::Renew { token, ttl_millis })?;
-        match self.attempt(answer)? {
+        match of_answer(answer)? {
             Attempt::Granted { grant } => Ok(grant),
             Attempt::Queued { .. } => Err(unexpected()),
         }
@@ -280,6 +273,13 @@ impl Locks for StoreLocks {
 fn taken(answer: LockAnswer) -> Result<Vec<Lock>, Error> {
     match answer {
         LockAnswer::Taken { locks } => Ok(locks),
+        _ => Err(unexpected()),
+    }
+}
+
+fn of_answer(answer: LockAnswer) -> Result<Attempt, Error> {
+    match answer {
+        LockAnswer::Lock { view } => attempt(*view),
         _ => Err(unexpected()),
     }
 }

@@ -10,13 +10,14 @@ use domain::{
     quota::{Quota, QuotaKey},
     session::Session,
     task::{Task, TaskStatus},
-    time::{Now, Timestamp},
+    time::{Moment, Now, Timestamp},
 };
 
 use crate::{
     command::{Meta, Reply, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
+    ports::nodes::{NodeReader, NodeTx},
     query::{Counts, Query, TaskFilter, View},
     restore::Told,
 };
@@ -56,7 +57,7 @@ pub struct Effect {
 }
 
 /// What can be read. Everything read through one `Reader` comes from one state of the store.
-pub trait Reader {
+pub trait Reader: NodeReader {
     /// A project by id.
     fn project(&self, id: ProjectId) -> Result<Option<Project>, Error>;
     /// A project by its directory.
@@ -118,6 +119,16 @@ pub trait Reader {
         project: ProjectId,
         resources: &[Resource],
     ) -> Result<Vec<Lock>, Error>;
+    /// The same without those that wait where somebody waits before them, at the very same path, who
+    /// goes with nobody and whose time is not over at `now`: it can be nobody's turn behind that one.
+    fn locks_in_line(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+        _now: &Moment,
+    ) -> Result<Vec<Lock>, Error> {
+        self.locks_overlapping(project, resources)
+    }
     /// What a holder has or waits for, by the holder's text, oldest first.
     fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error>;
     /// Every lock that is held or waits, or those alone that wait, oldest first.
@@ -144,7 +155,7 @@ pub trait Reader {
 }
 
 /// One transaction: reads see its own writes, and nothing of it is seen before it commits.
-pub trait Tx: Reader {
+pub trait Tx: Reader + NodeTx {
     /// The time of the transaction.
     fn now(&self) -> &Now;
     /// The next number of a kind; never given out again, also not after a rollback that others

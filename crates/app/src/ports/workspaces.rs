@@ -39,6 +39,9 @@ pub struct PrepareRequest {
     /// A checkpoint's commit with everything that it kept, ignored files too, where the workspace is
     /// to be as it was then.
     pub restore: Option<CommitId>,
+    /// The repository that joins the project's checkouts, from which commits are fetched that this
+    /// one lacks, and to which finished and salvaged work is copied.
+    pub remote: Option<String>,
     /// Finished dependencies, in any order; their work is merged in the order of task ids.
     pub dependencies: Vec<Dependency>,
 }
@@ -488,6 +491,31 @@ pub trait Workspaces: Send + Sync + std::fmt::Debug {
         commit: &CommitId,
         expected: Option<&CommitId>,
     ) -> Result<Published, WorkspaceError>;
+
+    /// The address behind the configured name of a remote repository, or the address itself.
+    ///
+    /// # Errors
+    /// Where there is none of this name.
+    fn address(&self, project: &std::path::Path, remote: &str) -> Result<String, WorkspaceError> {
+        let _ = project;
+        Ok(remote.to_owned())
+    }
+
+    /// Copies a published commit to the workspace's remote, where it has one, and points its branch
+    /// there to it. It is asked where that points first, then whether the task `is_ours`, and moved
+    /// from there alone: what another session has published since stays. `false` where it is not.
+    ///
+    /// # Errors
+    /// Where the remote could not be reached or refused it.
+    fn share(
+        &self,
+        workspace: &WorkspaceRecord,
+        commit: &CommitId,
+        is_ours: &dyn Fn() -> bool,
+    ) -> Result<bool, WorkspaceError> {
+        let _ = (workspace, commit);
+        Ok(is_ours())
+    }
 
     /// Keeps what is uncommitted or on no branch under `refs/crewboss/salvage/<session>`.
     /// `None` where there is nothing to keep. Works on a broken index, a lost registration and a

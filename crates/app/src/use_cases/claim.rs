@@ -1,7 +1,8 @@
 //! Takes tasks out of the queue, each with a new session under a new fence.
 
 use domain::{
-    id::{ProjectId, SessionId, TaskId},
+    id::{NodeId, ProjectId, SessionId, TaskId},
+    node::NodeStatus,
     plan::{Policy, plan_within},
     process::ProcessIdentity,
     rejection::Rejected,
@@ -17,21 +18,34 @@ use crate::{command::Output, error::Error, ports::store::IdKind, query::chain_ta
 pub(crate) struct ClaimTerms<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) launcher: &'a ProcessIdentity,
+    /// The node on which the runners are started.
+    pub(crate) node: Option<NodeId>,
     pub(crate) lease_millis: u64,
 }
 
-/// Claims what the scheduler chooses.
+/// Claims what the scheduler chooses, as far as the store and the node have room for more: counted in
+/// the claiming transaction, so that nobody's claim comes in between.
 pub(crate) fn claim_next(
     change: &mut Change<'_>,
     project: Option<ProjectId>,
     terms: &ClaimTerms<'_>,
 ) -> Result<Output, Error> {
     let now = change.now();
+    require_checkout(change, project, terms)?;
     let running = change.tx().running(project)?;
-    let wanted = usize::try_from(terms.policy.starts_max).unwrap_or(usize::MAX);
-    let candidates = change.tx().ready(project, wanted, &now)?;
-    let rooms = rooms(&*change.tx())?;
-    let chosen = plan_within(&candidates, &running, terms.policy, rooms);
+    let starts_max = terms.policy.starts_max.min(room(change, terms)?);
+    let wanted = usize::try_from(starts_max).unwrap_or(usize::MAX);
+    let chosen = if wanted == 0 {
+        vec![]
+    } else {
+        let candidates = change.tx().ready(project, wanted, &now)?;
+        let rooms = rooms(&*change.tx())?;
+        let policy = Policy {
+            starts_max,
+            ..terms.policy.clone()
+        };
+        plan_within(&candidates, &running, &policy, rooms)
+    };
     let mut claims = Vec::with_capacity(chosen.len());
     for id in chosen {
         let task = change.task(id)?;
@@ -41,6 +55,55 @@ pub(crate) fn claim_next(
     Ok(Output::Claimed { claims, running })
 }
 
+/// How many sessions more there is room for.
+fn room(change: &mut Change<'_>, terms: &ClaimTerms<'_>) -> Result<u32, Error> {
+    let mut room = u32::MAX;
+    if let Some(max) = terms.policy.store_max {
+        room = max.saturating_sub(change.tx().occupied(None)?);
+    }
+    let Some(id) = terms.node else {
+        return Ok(room);
+    };
+    match change.tx().node(id)? {
+        // Nothing serves there: somebody starts a task by hand.
+        None => Ok(room),
+        Some(node) => Ok(match node.status() {
+            NodeStatus::Left | NodeStatus::Lost => room,
+            NodeStatus::Cordoned | NodeStatus::Draining => 0,
+            NodeStatus::Ready => {
+                let occupied = change.tx().occupied(Some(id))?;
+                room.min(node.capacity.saturating_sub(occupied))
+            }
+        }),
+    }
+}
+
+/// A node works where it has a checkout.
+fn require_checkout(
+    change: &mut Change<'_>,
+    project: Option<ProjectId>,
+    terms: &ClaimTerms<'_>,
+) -> Result<(), Error> {
+    let Some(node) = terms.node else {
+        return Ok(());
+    };
+    let Some(project) = project else {
+        let message = "a node claims tasks of one project at a time";
+        return Err(Error::invalid("project", message));
+    };
+    let checkouts = change.tx().checkouts(Some(node))?;
+    if checkouts.iter().any(|known| known.project == project) {
+        return Ok(());
+    }
+    let why = format!("{node} has no checkout of it");
+    Err(Error::Rejected(Rejected::new(
+        project,
+        "elsewhere",
+        "claim",
+        &why,
+    )))
+}
+
 /// Claims one task, or says why it cannot be.
 pub(crate) fn claim_task(
     change: &mut Change<'_>,
@@ -48,6 +111,7 @@ pub(crate) fn claim_task(
     terms: &ClaimTerms<'_>,
 ) -> Result<Output, Error> {
     let task = change.task(id)?;
+    require_checkout(change, Some(task.project), terms)?;
     require_ready(change, &task, "start")?;
     if task.status() == TaskStatus::Pending {
         require_start(change, &task)?;
@@ -103,6 +167,7 @@ fn claim(
         agent: task.spec.agent.clone(),
         kind: SessionKind::Managed,
         status: SessionStatus::Queued,
+        node: terms.node,
         launcher: terms.launcher.clone(),
         runner: None,
         process: None,

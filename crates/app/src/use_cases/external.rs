@@ -63,6 +63,7 @@ pub(crate) fn attach(
         agent: agent.clone(),
         kind: SessionKind::External,
         status: SessionStatus::Running,
+        node: None,
         launcher: launcher.clone(),
         runner: None,
         process: None,

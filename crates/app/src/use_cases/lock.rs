@@ -1,7 +1,7 @@
 //! Locks: loads what a change can touch, lets the table decide, stores what has happened.
 
 use domain::{
-    id::ProjectId,
+    id::{LockId, ProjectId},
     lock::{Ask, Gone, Lock, LockEvent, LockRefused, LockState, Numbers, Resource, Table, Token},
     session::Session,
     time::Now,
@@ -12,7 +12,7 @@ use crate::{
     command::Output,
     error::Error,
     event::{NewEvent, Stream, StreamKind},
-    locks::{LockAnswer, LockCommand, LockReply, LockTaken, load, load_for},
+    locks::{LockAnswer, LockCommand, LockReply, LockTaken, load, load_for, load_whole},
     ports::{locks::LockView, store::Mark},
 };
 
@@ -74,14 +74,12 @@ fn decide(
     match command {
         LockCommand::Begin { ask } => begin(change, project, ask, numbers, now),
         LockCommand::Look { id } => {
-            let lock = change.tx().lock(project, *id)?;
-            let mut table = around(change, project, lock, now)?;
+            let mut table = around_waiter(change, project, *id, now)?;
             let looked = table.look(*id, numbers, now);
             Ok(answered(table, looked, now))
         }
         LockCommand::Leave { id } => {
-            let lock = change.tx().lock(project, *id)?;
-            let mut table = around(change, project, lock, now)?;
+            let mut table = around_waiter(change, project, *id, now)?;
             let was_there = table.leave(*id, numbers, now);
             Ok((table, Ok(LockAnswer::Left { was_there })))
         }
@@ -155,17 +153,17 @@ fn begin(
     Ok(answered(table, begun, now))
 }
 
-/// A lock and what can follow from a change of it.
-fn around(
+/// A request that may wait, with everybody who waits there: those behind it too, should it leave.
+fn around_waiter(
     change: &mut Change<'_>,
     project: ProjectId,
-    lock: Option<Lock>,
+    id: LockId,
     now: &Now,
 ) -> Result<Table, Error> {
-    let Some(lock) = lock else {
+    let Some(lock) = change.tx().lock(project, id)? else {
         return Ok(Table::default());
     };
-    let mut table = load(change.tx(), project, &lock.resources, &now.moment)?;
+    let mut table = load_whole(change.tx(), project, &lock.resources, &now.moment)?;
     table.add(lock);
     Ok(table)
 }
@@ -181,7 +179,12 @@ fn around_token(
     let lock = change.tx().lock_of_token(project, token)?;
     match lock {
         Some(lock) if alone && !lock.is_over(&now.moment) => Ok(Table::of([lock])),
-        lock => around(change, project, lock, now),
+        Some(lock) => {
+            let mut table = load(change.tx(), project, &lock.resources, &now.moment)?;
+            table.add(lock);
+            Ok(table)
+        }
+        None => Ok(Table::default()),
     }
 }
 
@@ -193,7 +196,7 @@ fn around_holder(
 ) -> Result<Table, Error> {
     let own = change.tx().locks_of_holder(project, holder)?;
     let resources: Vec<Resource> = own.iter().flat_map(|lock| lock.resources.clone()).collect();
-    let mut table = load(change.tx(), project, &resources, &now.moment)?;
+    let mut table = load_whole(change.tx(), project, &resources, &now.moment)?;
     for lock in own {
         table.add(lock);
     }

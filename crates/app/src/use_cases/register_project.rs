@@ -26,6 +26,7 @@ pub(crate) fn register_project(
         root: root.to_owned(),
         name: name.to_owned(),
         created_at: change.now().wall,
+        remote: None,
     };
     change.tx().insert_project(&project)?;
     change.append(NewEvent {

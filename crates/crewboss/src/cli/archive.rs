@@ -140,10 +140,7 @@ fn stats(context: &Context) -> Outcome {
     let total = context.archived_tasks()?.len();
     out.line("Archive Statistics:")?;
     out.line(format_args!("  Total archived tasks: {total}"))?;
-    out.line(format_args!(
-        "  Location: {}",
-        context.places.store_file().display()
-    ))?;
+    out.line(format_args!("  Location: {}", context.places.store_name()))?;
     let word = if settings.enabled {
         "ENABLED"
     } else {

@@ -4,6 +4,8 @@ mod export;
 mod logs;
 mod verify;
 
+pub(in crate::cli) use self::verify::Progress;
+
 use std::path::PathBuf;
 
 use api_types::{AuditHeadDocument, AuditKeyDocument};

@@ -8,9 +8,11 @@ use api_types::{
 use serde_json::Value;
 
 use crate::{
-    config::{KEYS, Raw, commented_default, find_key, replace, set_value},
+    config::{
+        Config, KEYS, Key, Raw, STORE_URL, commented_default, find_key, replace, set_value, shown,
+    },
     context::Context,
-    fail::{Exit, Outcome},
+    fail::{Exit, Fail, Outcome},
     workplace,
 };
 
@@ -126,14 +128,27 @@ fn as_json(value: Option<Raw>) -> Value {
     }
 }
 
+/// A value as it may be shown, and where it comes from. A store can be named in several ways.
+fn in_force(context: &Context, config: &Config, key: &Key) -> (Option<Raw>, String) {
+    match &context.places.server {
+        Some(server) if key.name == STORE_URL => (
+            Some(Raw::Text(server.target.to_string())),
+            server.origin.to_string(),
+        ),
+        _ => (
+            shown(key, config.settings.value(key.name)),
+            config.origin(key.name).to_string(),
+        ),
+    }
+}
+
 fn show(context: &Context) -> Outcome {
     let config = context.config()?;
     let out = &context.out;
     let mut values = BTreeMap::new();
     out.line("Current Configuration:")?;
     for key in KEYS {
-        let value = config.settings.value(key.name);
-        let origin = config.origin(key.name).to_string();
+        let (value, origin) = in_force(context, config, key);
         let text = value
             .as_ref()
             .map_or_else(|| "not set".to_owned(), ToString::to_string);
@@ -201,14 +216,13 @@ fn masked(agent: &domain::agent::AgentConfig) -> Value {
 fn get(context: &Context, name: &str) -> Outcome {
     let key = find_key(name)?;
     let config = context.config()?;
-    let value = config.settings.value(key.name);
+    let (value, origin) = in_force(context, config, key);
     let text = match &value {
         Some(Raw::Text(text)) => text.clone(),
         Some(other) => other.to_string(),
         None => String::new(),
     };
     context.out.line(text)?;
-    let origin = config.origin(key.name).to_string();
     context.out.print(&ConfigValueDocument {
         key: key.name.to_owned(),
         value: as_json(value),
@@ -222,6 +236,13 @@ fn set(context: &Context, file: &WhichFile, key: &str, value: &str) -> Outcome {
     find_key(key)?;
     let path = file.path(context);
     let written = set_value(&path, key, value)?;
+    if key == STORE_URL {
+        // It may hold a password.
+        let only_mine = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, only_mine)
+            .map_err(|error| Fail::io(format!("cannot protect {}", path.display()), &error))?;
+    }
+    let written = shown(find_key(key)?, Some(written.clone())).unwrap_or(written);
     if !file.user {
         workplace::prepare(&context.places)?;
     }

@@ -12,6 +12,7 @@ use std::{
 use app::{
     command::{Command, Meta, Request},
     event::{Actor, ActorKind, Door},
+    nodes::projects_here,
     ports::{
         clock::Clock,
         folders::Folders,
@@ -24,7 +25,8 @@ use app::{
     resources::Ledger,
 };
 use domain::{
-    id::TaskId,
+    id::{NodeId, TaskId},
+    plan::Policy,
     process::ProcessIdentity,
     project::Project,
     session::Session,
@@ -37,12 +39,13 @@ use signal_hook::{
 };
 use store_sqlite::SqliteStore;
 
+use super::serve::Serving;
 use crate::{
     config::Config,
     context::Context,
     daemon::{
-        Bell, DaemonLock, Hands, Images, Last, LockError, Scheduler, Server, Terms, Told, Tools,
-        drain,
+        Bell, DaemonLock, Hands, Images, Last, LockError, Member, Scheduler, Server, Terms, Told,
+        Tools, drain,
     },
     environment::Environment,
     fail::{Exit, Fail, Outcome},
@@ -57,6 +60,9 @@ use crate::{
 /// How often old tasks and leftovers are looked for.
 const HOUSEKEEPING_EVERY_MILLIS: u64 = 3_600_000;
 
+/// How often commits of others are looked for, where they are not told of.
+const LOOK_FOR_OTHERS: Duration = Duration::from_millis(250);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Tasks of a project that run at once; by default `daemon.max_concurrent` of its configuration
@@ -69,74 +75,160 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        let settings = &context.config()?.settings.daemon;
-        let concurrent = self.max_concurrent.unwrap_or(settings.max_concurrent);
-        let interval = self.interval.unwrap_or(settings.interval_seconds);
-        let lock =
-            DaemonLock::take(&context.places.daemon_lock()).map_err(|error| refused(&error))?;
-        let clock = context.clock()?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::own(
-            &context.places.store_file(),
-            Arc::clone(&clock),
-        )?);
-        let bell = Arc::new(Bell::default());
-        let server = Server::start(
-            &context.places.daemon_socket(),
-            Arc::clone(&store),
-            Arc::clone(&bell),
-        )
-        .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
-        let told = Told::default();
-        stop_on_signals(&bell, &told, &context.out)?;
-        banner(
-            &context.out,
-            context.places.layout.is_some(),
-            concurrent,
-            interval,
-        )?;
-        let signer = match context.places.layout {
-            Some(_) => None,
-            None => Some(Arc::new(Signer::new(
-                context.config()?,
-                &context.places,
-                Arc::clone(&clock),
-            )?)),
-        };
-        let (scheduler, crew) =
-            self.scheduler(context, store, clock, signer, Arc::clone(&bell), interval)?;
-        scheduler.run();
-        for what in drain(crew.last(), &told) {
-            context
-                .out
-                .warn(format_args!("not done before the end: {what}"));
-        }
-        drop(server);
-        drop(lock);
-        context.out.line("Daemon stopped")?;
-        Ok(Exit::Ok)
+        run(context, self.max_concurrent, self.interval, None)
     }
+}
 
+/// Who speaks.
+pub(super) fn meta() -> Meta {
+    Meta {
+        actor: Actor {
+            kind: ActorKind::System,
+            id: "daemon".to_owned(),
+        },
+        door: Door::Daemon,
+        idempotency_key: None,
+        correlation: None,
+    }
+}
+
+/// The daemon, from its lock to its end; as a node among others where it is `serving`.
+pub(super) fn run(
+    context: &Context,
+    max_concurrent: Option<u32>,
+    interval: Option<u32>,
+    serving: Option<Serving>,
+) -> Outcome {
+    let settings = &context.config()?.settings.daemon;
+    let interval = interval.unwrap_or(settings.interval_seconds);
+    let lock = DaemonLock::take(&context.places.daemon_lock()).map_err(|error| refused(&error))?;
+    let store: Arc<dyn Store> = if context.places.server.is_some() {
+        context.direct()?.store()
+    } else {
+        let file = context.places.store_file();
+        Arc::new(SqliteStore::own(&file, context.clock()?)?)
+    };
+    let clock = context.clock()?;
+    let bell = Arc::new(Bell::default());
+    let member = match &serving {
+        Some(serving) => {
+            let of = serving.membership.clone();
+            let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+            let joined = Member::join(of, store, clock, Arc::clone(&bell));
+            Some(Arc::new(joined.map_err(not_joined)?))
+        }
+        None => None,
+    };
+    let server = Server::start(
+        &context.places.daemon_socket(),
+        Arc::clone(&store),
+        Arc::clone(&bell),
+    )
+    .map_err(|error| Fail::io("the daemon's socket cannot be opened", &error))?;
+    let told = Told::default();
+    stop_on_signals(&bell, &told, &context.out, member.clone())?;
+    // A member hears of others by itself.
+    if context.places.server.is_some() && member.is_none() {
+        hear_of_others(&store, &bell)?;
+    }
+    let concurrent = max_concurrent.unwrap_or(settings.max_concurrent);
+    banner(context, serving.as_ref(), concurrent, interval)?;
+    let signer = match context.places.layout {
+        Some(_) => None,
+        None => Some(Arc::new(Signer::new(
+            context.config()?,
+            &context.places,
+            context.log_place()?,
+            Arc::clone(&clock),
+        )?)),
+    };
+    let making = Making {
+        max_concurrent,
+        interval,
+        serving,
+        member: member.clone(),
+        signer,
+    };
+    let store = context.as_node(store)?;
+    let (scheduler, crew) = making.scheduler(context, store, clock, Arc::clone(&bell))?;
+    let speaking = speak(member.clone(), &crew)?;
+    scheduler.run();
+    for what in drain(crew.last(), &told) {
+        context
+            .out
+            .warn(format_args!("not done before the end: {what}"));
+    }
+    if let Some(speaking) = speaking {
+        drop(speaking.join());
+    }
+    if let Some(Err(error)) = member.map(|member| member.leave()) {
+        context.out.warn(format_args!(
+            "this node has not left, and will be declared lost: {error}"
+        ));
+    }
+    drop(server);
+    drop(lock);
+    context.out.line("Daemon stopped")?;
+    Ok(Exit::Ok)
+}
+
+/// Lets a node speak for itself, in a thread that nothing else holds up.
+fn speak(
+    member: Option<Arc<Member>>,
+    crew: &Arc<Crew>,
+) -> Result<Option<thread::JoinHandle<()>>, Fail> {
+    let Some(member) = member else {
+        return Ok(None);
+    };
+    let crew = Arc::clone(crew);
+    thread::Builder::new()
+        .name("member".to_owned())
+        .spawn(move || member.run(&*crew))
+        .map(Some)
+        .map_err(|error| Fail::io("this node cannot speak", &error))
+}
+
+fn not_joined(error: app::error::Error) -> Fail {
+    let hint = match error {
+        app::error::Error::Exists { .. } => "give this one another name: --name",
+        app::error::Error::Rejected(_) => {
+            "if this home was copied from another machine, remove its file `node`"
+        }
+        _ => return error.into(),
+    };
+    Fail::from(error).hint(hint)
+}
+
+/// What a daemon is made from.
+struct Making {
+    max_concurrent: Option<u32>,
+    interval: u32,
+    serving: Option<Serving>,
+    member: Option<Arc<Member>>,
+    signer: Option<Arc<Signer>>,
+}
+
+impl Making {
     fn scheduler(
-        &self,
+        self,
         context: &Context,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        signer: Option<Arc<Signer>>,
         bell: Arc<Bell>,
-        interval: u32,
     ) -> Result<(Scheduler, Arc<Crew>), Fail> {
         let processes = context.processes()?;
-        let meta = Meta {
-            actor: Actor {
-                kind: ActorKind::System,
-                id: "daemon".to_owned(),
-            },
-            door: Door::Daemon,
-            idempotency_key: None,
-            correlation: None,
-        };
+        let meta = meta();
         let mut reconciler = wiring::reconciler(context)?;
         reconciler.store = Arc::clone(&store);
+        if self.member.is_some() {
+            // Whoever leads sees to them.
+            reconciler.patience = Duration::MAX;
+        }
+        let mut flags = context.flags().to_vec();
+        if let Some(serving) = &self.serving {
+            let seconds = serving.session_seconds;
+            flags.insert(0, format!("run.session_max_seconds={seconds}"));
+        }
         let post = match context.places.layout {
             Some(layout) => Some(crate::layout::daemon_post(context, layout, &store)?),
             None => None,
@@ -148,8 +240,8 @@ impl Args {
                 program: context.program()?,
                 processes: Arc::clone(&processes),
                 folders: context.folders(),
-                environment: context.child_environment(),
-                flags: context.flags().to_vec(),
+                environment: context.runner_environment()?,
+                flags,
             },
             store: Arc::clone(&store),
             folders: context.folders(),
@@ -160,7 +252,10 @@ impl Args {
             },
             env: context.env.clone(),
             places: context.places.clone(),
+            node: context.node()?,
             concurrent: self.max_concurrent,
+            serving: self.serving,
+            member: self.member,
             meta: meta.clone(),
             out: context.out.clone(),
             shown: Mutex::new(None),
@@ -169,7 +264,7 @@ impl Args {
             ledger,
             since: clock.now().wall,
             clock: Arc::clone(&clock),
-            signer,
+            signer: self.signer,
             post,
         };
         let crew = Arc::new(crew);
@@ -182,7 +277,7 @@ impl Args {
             hands,
             meta,
             bell,
-            interval: Duration::from_secs(u64::from(interval)),
+            interval: Duration::from_secs(u64::from(self.interval)),
         };
         Ok((scheduler, crew))
     }
@@ -196,16 +291,32 @@ fn refused(error: &LockError) -> Fail {
     }
 }
 
-fn banner(out: &Output, is_layout: bool, concurrent: u32, interval: u32) -> Result<(), Fail> {
+fn banner(
+    context: &Context,
+    serving: Option<&Serving>,
+    concurrent: u32,
+    interval: u32,
+) -> Result<(), Fail> {
+    let out = &context.out;
     let rule = "=".repeat(60);
     out.line(&rule)?;
-    let name = if is_layout {
+    let name = if context.places.layout.is_some() {
         "Agent Orchestrator"
     } else {
         "Crewboss"
     };
     out.line(format_args!("{name} Daemon Started"))?;
-    out.line(format_args!("Max concurrent tasks: {concurrent}"))?;
+    if let Some(serving) = serving {
+        let introduction = &serving.membership.introduction;
+        let (name, id) = (&introduction.name, serving.membership.node);
+        out.line(format_args!("Node: {name} ({id})"))?;
+        let (capacity, all) = (introduction.capacity, serving.store_max);
+        out.line(format_args!(
+            "Sessions at once: {capacity} here, {all} on all nodes"
+        ))?;
+    } else {
+        out.line(format_args!("Max concurrent tasks: {concurrent}"))?;
+    }
     out.line(format_args!("Check interval: {interval}s"))?;
     out.line("Press Ctrl+C to stop")?;
     out.line(&rule)
@@ -213,7 +324,14 @@ fn banner(out: &Output, is_layout: bool, concurrent: u32, interval: u32) -> Resu
 
 /// The first signal ends the daemon in order, the second ends it, the third ends it as it is; agents
 /// go on. A closed terminal is no reason to end.
-fn stop_on_signals(bell: &Arc<Bell>, told: &Told, out: &Output) -> Result<(), Fail> {
+///
+/// A node takes no more work from the first on, and ends once what it has is done.
+fn stop_on_signals(
+    bell: &Arc<Bell>,
+    told: &Told,
+    out: &Output,
+    member: Option<Arc<Member>>,
+) -> Result<(), Fail> {
     let cannot = |error: &std::io::Error| Fail::io("the daemon cannot listen to signals", error);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| cannot(&error))?;
     let (bell, told, out) = (Arc::clone(bell), told.clone(), out.clone());
@@ -227,9 +345,15 @@ fn stop_on_signals(bell: &Arc<Bell>, told: &Told, out: &Output) -> Result<(), Fa
                 1 => {
                     let text = format!("Received signal {signal}, shutting down gracefully...");
                     drop(out.line(text));
+                    match &member {
+                        Some(member) => member.drain(),
+                        None => bell.close(),
+                    }
+                }
+                2 => {
+                    drop(out.line(format!("Received signal {signal} again, ending")));
                     bell.close();
                 }
-                2 => drop(out.line(format!("Received signal {signal} again, ending"))),
                 _ => at_once(),
             }
         }
@@ -239,6 +363,29 @@ fn stop_on_signals(bell: &Arc<Bell>, told: &Told, out: &Output) -> Result<(), Fa
         .spawn(listen)
         .map(drop)
         .map_err(|error| cannot(&error))
+}
+
+/// Rings whenever anybody has committed: others may use the store from machines of their own.
+fn hear_of_others(store: &Arc<dyn Store>, bell: &Arc<Bell>) -> Result<(), Fail> {
+    let (store, bell) = (Arc::clone(store), Arc::clone(bell));
+    let listen = move || {
+        let mut last = store.generation().ok();
+        while !bell.is_closed() {
+            thread::sleep(LOOK_FOR_OTHERS);
+            match store.generation() {
+                Ok(now) if last != Some(now) => {
+                    last = Some(now);
+                    bell.ring();
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("others".to_owned())
+        .spawn(listen)
+        .map(drop)
+        .map_err(|error| Fail::io("the daemon cannot listen to the store", &error))
 }
 
 #[expect(
@@ -260,7 +407,11 @@ struct Crew {
     journal: Option<Box<dyn Journal>>,
     env: Environment,
     places: Places,
+    /// The node that this is.
+    node: Option<NodeId>,
     concurrent: Option<u32>,
+    serving: Option<Serving>,
+    member: Option<Arc<Member>>,
     meta: Meta,
     out: Output,
     shown: Mutex<Option<Counts>>,
@@ -280,12 +431,24 @@ struct Crew {
 impl Hands for Crew {
     fn terms(&self, project: &Project) -> Result<Terms, String> {
         let config = self.config_of(project)?;
+        let lease_millis = config.settings.run.lease_seconds.saturating_mul(1_000);
+        if let Some(serving) = &self.serving {
+            let starts_max = serving.membership.introduction.capacity;
+            let policy = wiring::policy(&config, serving.project_max, starts_max);
+            return Ok(Terms {
+                policy: Policy {
+                    store_max: Some(serving.store_max),
+                    ..policy
+                },
+                lease_millis,
+            });
+        }
         let max = self
             .concurrent
             .unwrap_or(config.settings.daemon.max_concurrent);
         Ok(Terms {
             policy: wiring::policy(&config, Some(max), max),
-            lease_millis: config.settings.run.lease_seconds.saturating_mul(1_000),
+            lease_millis,
         })
     }
 
@@ -312,6 +475,9 @@ impl Hands for Crew {
         let kept = self.show_tasks().and_then(|()| self.show_counts());
         if let Err(error) = kept.and_then(|()| self.keep_hourly()) {
             self.warn(&error.to_string());
+        }
+        if !self.is_first() {
+            return;
         }
         let sign = |signer: &Arc<Signer>| signer.sign_if_due(&*self.store, &self.out);
         if let Some(Err(fail)) = self.signer.as_ref().map(sign) {
@@ -372,7 +538,15 @@ impl Crew {
         vec![keep, sign]
     }
 
+    /// Whether this is the one, among many nodes, that does what one alone is to do.
+    fn is_first(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.leads())
+    }
+
     fn sign_rest(&self) {
+        if !self.is_first() {
+            return;
+        }
         let sign = |signer: &Arc<Signer>| signer.sign_rest(&*self.store, &self.out);
         if let Some(Err(fail)) = self.signer.as_ref().map(sign) {
             self.warn(fail.render().trim());
@@ -402,6 +576,9 @@ impl Crew {
         *kept = Some(now.clone());
         drop(kept);
         self.sweep()?;
+        if !self.is_first() {
+            return Ok(());
+        }
         self.purge_old(&now)?;
         self.archive_old(&now)
     }
@@ -521,6 +698,7 @@ impl Crew {
             projects: &projects,
             now: &self.clock.now().moment,
             since: self.since,
+            node: self.node,
         };
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         let look = images.catch_up(tools)?;
@@ -546,10 +724,7 @@ impl Crew {
     }
 
     fn projects(&self) -> Result<Vec<Project>, app::error::Error> {
-        match self.store.read(&Query::Projects)? {
-            View::Projects { projects } => Ok(projects),
-            _ => Ok(vec![]),
-        }
+        projects_here(&*self.store, self.node)
     }
 
     /// The line of counts, where they have changed.

@@ -165,6 +165,9 @@ fn configuration(context: &Context) -> Check {
 }
 
 fn store(context: &Context) -> Check {
+    if context.places.server.is_some() {
+        return server(context);
+    }
     let file = context.places.store_file();
     if !file.exists() {
         return match existing_parent(&file) {
@@ -186,6 +189,19 @@ fn store(context: &Context) -> Check {
     }
     match context.store().and_then(|store| Ok(store.generation()?)) {
         Ok(_) => good("store", file.display().to_string()),
+        Err(fail) => bad("store", flat(&fail)),
+    }
+}
+
+fn server(context: &Context) -> Check {
+    let name = context.places.store_name();
+    let answered = context.has_store().and_then(|there| match there {
+        true => Ok(context.store()?.generation().map(|_| true)?),
+        false => Ok(false),
+    });
+    match answered {
+        Ok(true) => good("store", name),
+        Ok(false) => good("store", format!("{name} (made with the first task)")),
         Err(fail) => bad("store", flat(&fail)),
     }
 }

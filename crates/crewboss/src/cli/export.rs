@@ -14,7 +14,6 @@ use app::{
 };
 use archive::{ArchiveError, Digest, Manifest, Scope, Spool};
 use domain::project::Project;
-use store_sqlite::SqliteStore;
 
 use crate::{
     context::{Context, unexpected},
@@ -123,7 +122,7 @@ fn spool(context: &Context, projects: &[Project], file: Option<&Path>) -> Result
             Error::unavailable(message)
         })
     };
-    let store = SqliteStore::open(&context.places.store_file(), context.clock()?)?;
+    let store = context.direct()?;
     let shown = store.look(|reader| export::export(reader, &ids, &mut sink));
     match (failed, shown) {
         (Some(error), _) => Err(error.into()),

@@ -1,6 +1,8 @@
 //! `store`: the file that everything is in.
 
+mod migrate;
 mod restore;
+mod schema;
 
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
     render::{count, symbols::Symbol},
+    stores,
 };
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +38,13 @@ enum Verb {
     /// No daemon may run, and no agent be at work. Folders that tell of more than the copy are named;
     /// `repair` brings both together.
     Restore(restore::Args),
+    /// Move everything into a store of another kind, and prove that it arrived
+    ///
+    /// The store that is configured has to be the one to move to, and empty. No daemon may run, and
+    /// no agent be at work. The file of the old store stays as it is.
+    Migrate(migrate::Args),
+    /// Look at the form of a store in PostgreSQL, or bring it up to this program's
+    Schema(schema::Args),
     /// Look whether the file of the store, or a copy, is whole
     Check {
         /// A copy rather than the store itself
@@ -48,12 +58,19 @@ impl Args {
         match self.verb {
             Verb::Backup { file } => backup(context, file),
             Verb::Restore(args) => args.run(context),
+            Verb::Migrate(args) => args.run(context),
+            Verb::Schema(args) => args.run(context),
             Verb::Check { file } => examine(context, file),
         }
     }
 }
 
 fn backup(context: &Context, file: Option<PathBuf>) -> Outcome {
+    stores::refuse_server(
+        &context.places,
+        "`store backup`",
+        "`pg_dump` copies a database, and `crewboss export` everything in an archive",
+    )?;
     require_store(context)?;
     let file = match file {
         Some(file) => file,
@@ -90,6 +107,11 @@ fn examine(context: &Context, file: Option<PathBuf>) -> Outcome {
         }
         Some(file) => file,
         None => {
+            stores::refuse_server(
+                &context.places,
+                "`store check`",
+                "the server checks its own files; `crewboss audit verify` checks the log",
+            )?;
             require_store(context)?;
             context.places.store_file()
         }
@@ -120,10 +142,9 @@ pub(super) fn require_store(context: &Context) -> Result<(), Fail> {
     if context.has_store()? {
         return Ok(());
     }
-    let file = context.places.store_file();
     Err(Fail::new(
         Exit::NotFound,
-        format!("there is no store yet at {}", file.display()),
+        format!("there is no store yet at {}", context.places.store_name()),
     )
     .hint("it is made with the first task"))
 }

@@ -115,10 +115,16 @@ pub(crate) fn commented_default() -> String {
 fn example(name: &str) -> &'static str {
     match name {
         "run.timeout_seconds" => "3600",
+        "run.session_max_seconds" => "7200",
+        "project.remote" => "\"origin\"",
+        "serve.capacity" => "8",
+        "serve.name" => "\"builder-1\"",
+        "serve.labels" => "\"zone=a, gpu\"",
         "workspace.mode" => "\"worktree\"",
         "workspace.target" => "\"main\"",
         "checkpoint.every_minutes" => "30",
         "checkpoint.every_turns" => "10",
+        "store.url" => "\"postgres://crewboss@db.example/crewboss\"",
         "audit.heads" => "\"/mnt/elsewhere/crewboss-heads.jsonl\"",
         _ => "\"\"",
     }

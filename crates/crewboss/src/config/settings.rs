@@ -40,6 +40,16 @@ fn absolute(raw: &Raw) -> Result<(), String> {
     }
 }
 
+fn pooler(raw: &Raw) -> Result<(), String> {
+    match raw {
+        Raw::Text(word) if !["none", "transaction"].contains(&word.as_str()) => Err(format!(
+            "\"{}\" is no pooler: expected none or transaction",
+            word.escape_debug()
+        )),
+        Raw::Int(_) | Raw::Bool(_) | Raw::Text(_) | Raw::Other(_) => Ok(()),
+    }
+}
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $section:ident: $Section:ident {
         $($key:ident: $type:ty = $default:expr, $check:ident, $meaning:literal;)*
@@ -106,6 +116,7 @@ settings! {
         ageing_seconds: u64 = 600, any, "Seconds of waiting that are worth one more priority; 0 switches ageing off.";
         requeues_max: u32 = 3, any, "Times that a task whose session was lost goes back to the queue before it fails.";
         lease_seconds: u64 = 30, positive, "Seconds that a session may stay silent before it is taken for lost.";
+        session_max_seconds: Option<u32> = None, positive, "Seconds that a session may take at most, whatever its task or its agent says, and whatever is added.";
         require_diff: bool = false, any, "Whether a task that changes no file has failed.";
     }
     /// Tasks whose agents attach from outside.
@@ -163,10 +174,30 @@ settings! {
         head_events: u64 = 100, positive, "Events after which the log's head is signed: so many could be cut off its end unseen; each head costs one fsync.";
         head_minutes: u64 = 15, positive, "Minutes after which it is signed if anything was logged since.";
     }
+    /// Where everything is kept.
+    store: Store {
+        url: Option<String> = None, any, "A PostgreSQL database, `postgres://USER:PASSWORD@HOST/NAME`, or `file:PATH` of a file that holds such an address; by default a file of SQLite. `CREWBOSS_STORE` comes before it.";
+        pooler: String = "none".to_owned(), pooler, "`transaction` where a pooler that shares connections stands before the server, else `none`.";
+        migrate: bool = true, any, "Whether a store in PostgreSQL is brought up to the form of a newer program by itself.";
+    }
     /// The scheduler that stays.
     daemon: Daemon {
-        max_concurrent: u32 = 3, positive, "Tasks that the daemon runs at once.";
+        max_concurrent: u32 = 3, positive, "Tasks of a project that the daemon runs at once; for `serve`, over all nodes and only where it is set.";
         interval_seconds: u32 = 5, positive, "Seconds between its status lines and safety checks; work starts on events, not on this.";
+    }
+    /// What joins checkouts of a project.
+    project: Project {
+        remote: Option<String> = None, any, "The repository, a remote's name or an address, that joins this project's checkouts on several nodes; finished and salvaged work is pushed to it.";
+    }
+    /// A node among others: `crewboss serve`.
+    serve: Serve {
+        max_sessions: u32 = 25, positive, "Sessions that run at once on all nodes of the store together; also from `MAX_CONCURRENT_SESSIONS`.";
+        capacity: Option<u32> = None, positive, "Sessions that this node carries at once; by default `max_sessions`.";
+        session_timeout_seconds: u32 = 3_600, positive, "Seconds that a session started by this node may take, whatever its task says; also from `SESSION_TIMEOUT_SECONDS`.";
+        name: Option<String> = None, any, "What people call this node; by default the machine's name.";
+        labels: Option<String> = None, any, "What people say of this node: words with commas between them.";
+        lease_seconds: u64 = 10, positive, "Seconds that a node may stay silent before it is declared lost.";
+        drain_seconds: u32 = 300, any, "Seconds that a node's sessions have to end once it is told to end; then they go on without it.";
     }
 }
 

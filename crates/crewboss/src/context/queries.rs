@@ -1,9 +1,12 @@
 //! Asking the store.
 
 use app::overview::Overview;
-use app::query::{Counts, Deleted, Query, Standing, TaskDetails, TaskFilter, TaskView, View};
+use app::query::{
+    Counts, Deleted, NodeView, Query, Standing, TaskDetails, TaskFilter, TaskView, View,
+};
 use domain::{
-    id::{SessionId, TaskId, TaskRef},
+    id::{NodeId, SessionId, TaskId, TaskRef},
+    node::Leader,
     project::Project,
     session::Session,
     task::{Task, TaskStatus},
@@ -32,6 +35,24 @@ pub(crate) struct Newest<'a> {
 }
 
 impl Context {
+    /// What people call a node; its id where it is not known.
+    pub(crate) fn node_name(&self, id: NodeId) -> String {
+        let known = self.nodes().map(|(nodes, _)| nodes).unwrap_or_default();
+        let named = known.into_iter().find(|view| view.node.id == id);
+        named.map_or_else(|| id.to_string(), |view| view.node.name)
+    }
+
+    /// Every node, and who leads.
+    pub(crate) fn nodes(&self) -> Result<(Vec<NodeView>, Option<Leader>), Fail> {
+        if !self.has_store()? {
+            return Ok((vec![], None));
+        }
+        match self.store()?.read(&Query::Nodes)? {
+            View::Nodes { nodes, leader } => Ok((nodes, leader)),
+            _ => Err(unexpected("nodes")),
+        }
+    }
+
     /// The project, where it is registered. Registers nothing and makes no store.
     pub(crate) fn known_project(&self) -> Result<Option<Project>, Fail> {
         if let Some(project) = self.project.get() {
@@ -41,7 +62,7 @@ impl Context {
             return Ok(None);
         }
         let root = self.places.root()?.to_owned();
-        match self.store()?.read(&Query::ProjectAt { root })? {
+        match self.store()?.read(&Query::ProjectAt { root, node: None })? {
             View::Project { project } => {
                 if let Some(project) = &project {
                     drop(self.project.set(project.clone()));
@@ -174,7 +195,11 @@ impl Context {
             return Ok(None);
         }
         let root = self.places.root()?.to_owned();
-        match self.store()?.read(&Query::Overview { root, limit })? {
+        match self.store()?.read(&Query::Overview {
+            root,
+            limit,
+            node: None,
+        })? {
             View::Overview { overview } => Ok(overview.map(|overview| *overview)),
             _ => Err(unexpected("overview")),
         }

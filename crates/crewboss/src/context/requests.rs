@@ -10,12 +10,14 @@ use app::{
     query::{Query, View},
     reconcile::Finding,
 };
-use domain::{project::Project, session::Session};
+use domain::{id::NodeId, project::Project, session::Session};
 
 use super::{Context, unexpected};
 use crate::{
     fail::{Exit, Fail},
-    history, wiring,
+    history,
+    node::same_address,
+    wiring,
 };
 
 /// The log of a project itself, in its folder.
@@ -71,20 +73,39 @@ impl Context {
             let shown = folders.shown_version(root, effect.task);
             shown.is_some_and(|version| version >= effect.version)
         };
-        let is_done = |effect: &Effect| shows(effect) || self.show_task(effect).is_ok();
+        let node = self.node()?;
+        let is_done =
+            |effect: &Effect| shows(effect) || matches!(self.show_task(effect, node), Ok(true));
         Ok(effects.into_iter().filter(is_done).collect())
     }
 
     /// The project, registered now if it was not.
     pub(crate) fn ensure_project(&self) -> Result<Project, Fail> {
-        if let Some(project) = self.known_project()? {
+        let node = self.node()?;
+        let remote = match node {
+            Some(_) => self.remote()?,
+            None => None,
+        };
+        let remote = remote.as_deref().map(same_address);
+        if let Some(project) = self.known_project()?
+            && (remote.is_none() || project.remote == remote)
+        {
             self.tell_project(&project, false);
             return Ok(project);
         }
         let root = self.places.root()?.to_owned();
         self.refuse_unwritable()?;
         let name = self.places.project_name();
-        match self.change(Command::RegisterProject { root, name })? {
+        let register = match node {
+            Some(node) => Command::RegisterCheckout {
+                node,
+                root,
+                name,
+                remote,
+            },
+            None => Command::RegisterProject { root, name },
+        };
+        match self.change(register)? {
             Output::Project { project } => {
                 self.out
                     .info(format_args!("registered the project {}", project.root));
@@ -132,8 +153,9 @@ impl Context {
 
     /// The images are made again by whoever comes next, so a failure here is only said.
     fn show_tasks(&self, effects: &[Effect]) {
+        let node = self.node().unwrap_or_default();
         for effect in effects {
-            if let Err(fail) = self.show_task(effect) {
+            if let Err(fail) = self.show_task(effect, node) {
                 self.out.warn(format_args!(
                     "the folder of {} is behind: {fail:?}",
                     effect.task
@@ -142,11 +164,17 @@ impl Context {
         }
     }
 
-    fn show_task(&self, effect: &Effect) -> Result<(), Fail> {
-        let task = match self.store()?.read(&Query::Task { id: effect.task })? {
-            View::Task { details } => details.view.task,
+    /// Answers whether it is shown: the folder of a task is where its newest session is.
+    fn show_task(&self, effect: &Effect, node: Option<NodeId>) -> Result<bool, Fail> {
+        let view = match self.store()?.read(&Query::Task { id: effect.task })? {
+            View::Task { details } => details.view,
             _ => return Err(unexpected("task")),
         };
+        let newest = view.session.as_ref();
+        if newest.is_some_and(|session| session.is_elsewhere(node)) {
+            return Ok(false);
+        }
+        let task = view.task;
         let root = self.root_of(task.project)?;
         let folders = self.folders();
         let is_gone =
@@ -167,7 +195,7 @@ impl Context {
             folders.show_task(Path::new(&root), &task)?;
             history::take_back_if_purged(&*self.store()?, &*folders, Path::new(&root), task.id)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The directory of a project.

@@ -17,7 +17,7 @@ use app::{
     query::{Query, View},
 };
 use domain::{
-    id::{ProjectId, TaskId},
+    id::{NodeId, ProjectId, TaskId},
     project::Project,
     task::Task,
     time::{Moment, Timestamp},
@@ -71,6 +71,8 @@ pub(crate) struct Tools<'a> {
     pub(crate) now: &'a Moment,
     /// What ended before is no news.
     pub(crate) since: Timestamp,
+    /// The node that this is.
+    pub(crate) node: Option<NodeId>,
 }
 
 impl Images {
@@ -153,6 +155,9 @@ impl Images {
         if self.pauses.left(project.id, tools.now).is_some() {
             return Written::Skipped;
         }
+        if tools.node.is_some() && is_elsewhere(tools, task.id) {
+            return Written::Skipped;
+        }
         match self.show(tools, Path::new(&project.root), task) {
             Ok(()) => {
                 if self.failing.get(&project.id) == Some(&task.id) {
@@ -167,6 +172,17 @@ impl Images {
                 Written::Failed(is_new.then(|| warning(project, task.id, &error)))
             }
         }
+    }
+}
+
+/// The folder of a task is where its newest session is.
+fn is_elsewhere(tools: Tools<'_>, task: TaskId) -> bool {
+    match tools.store.read(&Query::Task { id: task }) {
+        Ok(View::Task { details }) => {
+            let newest = details.view.session;
+            newest.is_some_and(|session| session.is_elsewhere(tools.node))
+        }
+        Ok(_) | Err(_) => true,
     }
 }
 
@@ -254,6 +270,7 @@ mod tests {
                 projects: &self.projects,
                 now: &now,
                 since: Timestamp::default(),
+                node: None,
             };
             let look = images.catch_up(tools).unwrap();
             assert_eq!(look.ended, vec![]);

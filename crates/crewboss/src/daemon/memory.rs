@@ -56,6 +56,7 @@ mod tests {
         Query::Overview {
             root: root.to_owned(),
             limit: 1,
+            node: None,
         }
     }
 

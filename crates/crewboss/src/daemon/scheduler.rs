@@ -6,12 +6,13 @@ use app::{
     command::{Command, Meta, Output, Request},
     crash_points::CrashPoint,
     error::Error,
+    nodes::projects_here,
     ports::{clock::Clock, processes::Processes, store::Store},
     query::{Query, View},
     reconcile::{Finding, Reconciler},
 };
 use domain::{
-    id::{ProjectId, SessionId, TaskId},
+    id::{NodeId, ProjectId, SessionId, TaskId},
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
@@ -146,11 +147,9 @@ impl Scheduler {
         }
     }
 
+    /// Those that can be worked on here.
     pub(super) fn projects(&self) -> Result<Vec<Project>, Error> {
-        match self.store.read(&Query::Projects)? {
-            View::Projects { projects } => Ok(projects),
-            other => Err(Error::corrupt(format!("unexpected answer {other:?}"))),
-        }
+        projects_here(&*self.store, self.reconciler.node)
     }
 
     /// Starts what a project's limits allow; answers when there is something to do in it again.
@@ -217,6 +216,7 @@ impl Scheduler {
                 task: None,
                 policy: terms.policy.clone(),
                 launcher: self.processes.own_identity(),
+                node: None,
                 lease_millis: terms.lease_millis,
             },
         })?;
@@ -254,11 +254,11 @@ impl Scheduler {
             Arc::clone(&self.processes),
             Arc::clone(&self.bell),
         );
-        let interval = self.interval;
+        let (interval, node) = (self.interval, self.reconciler.node);
         let watch = move || {
             let mut heard = 0;
             while !bell.is_closed() {
-                let runners = living_runners(&*store, &*processes);
+                let runners = living_runners(&*store, &*processes, node);
                 if runners.is_empty() {
                     if let Heard::Ring(rings) = bell.wait(heard, interval) {
                         heard = rings;
@@ -284,10 +284,15 @@ impl Scheduler {
 }
 
 /// The dead ones are the reconciler's business, and would end every wait at once.
-fn living_runners(store: &dyn Store, processes: &dyn Processes) -> Vec<ProcessIdentity> {
+fn living_runners(
+    store: &dyn Store,
+    processes: &dyn Processes,
+    node: Option<NodeId>,
+) -> Vec<ProcessIdentity> {
     match store.read(&Query::LiveSessions { project: None }) {
         Ok(View::Sessions { sessions }) => sessions
             .into_iter()
+            .filter(|session| !session.is_elsewhere(node))
             .filter_map(|session| session.runner)
             .filter(|runner| processes.is_alive(runner))
             .collect(),

@@ -45,7 +45,8 @@ impl Scheduler {
             self.report(&finding, memory);
         }
         for session in self.live()? {
-            let runner = session.runner.as_ref();
+            let here = !session.is_elsewhere(self.reconciler.node);
+            let runner = session.runner.as_ref().filter(|_| here);
             if runner.is_some_and(|runner| self.processes.is_alive(runner)) {
                 found.entry(session.project).or_default().adopted += 1;
             }
@@ -103,7 +104,9 @@ impl Scheduler {
              {} checkpoints cut off, {} task folders behind",
             all.adopted, all.settled, all.requeued, all.stuck, all.checkpoints, all.images
         ));
-        for (project, found) in found {
+        let here = self.projects()?;
+        let known = |id: &ProjectId| here.iter().any(|project| project.id == *id);
+        for (project, found) in found.iter().filter(|(id, _)| known(id)) {
             self.store.execute(Request {
                 meta: self.meta.clone(),
                 done: vec![],
@@ -113,9 +116,9 @@ impl Scheduler {
                 },
             })?;
         }
-        for project in self.projects()? {
+        for project in &here {
             if found.contains_key(&project.id) {
-                self.hands.tell_project(&project);
+                self.hands.tell_project(project);
             }
         }
         Ok(())

@@ -127,6 +127,7 @@ impl Post {
             running_max: None,
             starts_max: 1,
             per_agent_max: [].into(),
+            store_max: None,
             ageing_millis: 0,
         };
         let claim = Command::Claim {
@@ -134,6 +135,7 @@ impl Post {
             task: Some(id),
             policy,
             launcher: launcher.clone(),
+            node: None,
             lease_millis: LEASE_MILLIS,
         };
         match self.execute(claim)? {

@@ -94,6 +94,7 @@ impl Post {
     fn project(&self, register: bool) -> Result<Option<ProjectId>, Error> {
         let known = match self.store.read(&Query::ProjectAt {
             root: self.root.clone(),
+            node: None,
         })? {
             View::Project { project } => project,
             other => return Err(unexpected(&other)),

@@ -78,6 +78,9 @@ pages! {
     limits: "docs/src/guide/limits.md";
     external: "docs/src/guide/external.md";
     sharing: "docs/src/guide/sharing.md";
+    locks: "docs/src/guide/locks.md";
+    locks: "docs/src/guide/locks.md";
+    sharing: "docs/src/guide/sharing.md";
     layouts: "docs/src/guide/layouts.md";
     cleaning: "docs/src/guide/cleaning.md";
     audit: "docs/src/guide/audit.md";

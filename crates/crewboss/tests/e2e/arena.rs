@@ -100,7 +100,7 @@ impl Arena {
         let arena = Self {
             root: root.to_owned(),
             project,
-            environment: vec![],
+            environment: testkit::postgres::environment(),
             holder,
         };
         for folder in ["home/config/crewboss", "tmp", "project"] {

@@ -41,10 +41,12 @@ fn create(arena: &Arena, task: &str) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
+/// As `checkpoint list` has them, but the oldest first.
 #[track_caller]
 fn listed(arena: &Arena, task: &str) -> Vec<Value> {
     let listed = json(arena, &["checkpoint", "list", task]);
-    listed["checkpoints"].as_array().unwrap().clone()
+    let newest_first = listed["checkpoints"].as_array().unwrap();
+    newest_first.iter().rev().cloned().collect()
 }
 
 fn ids(listed: &[Value]) -> Vec<String> {
@@ -371,9 +373,8 @@ fn damage_is_said_and_the_rest_is_of_use() {
     fs::remove_file(at(3).join("plan.md")).unwrap();
     symlink("/etc/passwd", at(3).join("plan.md")).unwrap();
     edit(4, &|text| text[..text.len() / 2].to_owned());
-    let whole = json(&arena, &["checkpoint", "list", &id]);
-    let listed = whole["checkpoints"].as_array().unwrap();
-    assert_eq!(ids(listed), made);
+    let listed = listed(&arena, &id);
+    assert_eq!(ids(&listed), made);
     let finding = |number: usize| listed[number]["findings"][0].as_str().unwrap_or_default();
     assert!(finding(0).contains("checksum"), "{listed:#?}");
     assert_eq!(finding(1), "plan.md: it is missing");

@@ -110,9 +110,11 @@ impl Forger {
                 running_max: None,
                 starts_max: 1,
                 per_agent_max: std::collections::BTreeMap::default(),
+                store_max: None,
                 ageing_millis: 0,
             },
             launcher: runner.clone(),
+            node: None,
             lease_millis: 600_000,
         }) else {
             panic!("no claim");

@@ -20,6 +20,7 @@ mod faults;
 mod foreign;
 mod limits;
 mod lost_runner;
+mod nodes;
 mod purging;
 mod resources;
 mod resuming;

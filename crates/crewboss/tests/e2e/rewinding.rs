@@ -6,7 +6,7 @@ use std::fs;
 use app::crash_points::CrashPoint;
 use serde_json::{Value, json};
 
-use crate::{arena::Arena, census};
+use crate::{arena::Arena, census, shutdown::checkpoints};
 
 /// Notes its beginning and what it found, works in two steps, and waits in between.
 const WORK: &str = r#"
@@ -58,11 +58,6 @@ fn sessions(arena: &Arena, id: &str) -> Vec<String> {
     let all = shown["sessions"].as_array().unwrap().iter();
     all.map(|one| one["status"].as_str().unwrap().to_owned())
         .collect()
-}
-
-fn checkpoints(arena: &Arena, id: &str) -> Vec<Value> {
-    let listed = json_of(arena, &["checkpoint", "list", id]);
-    listed["checkpoints"].as_array().unwrap().clone()
 }
 
 /// A task after its second step, with a checkpoint from after the first.

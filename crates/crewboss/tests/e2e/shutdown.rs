@@ -15,11 +15,13 @@ use crate::{arena::Arena, census, ten_turns::with_opencode};
 const WORK: &str = "if test -e half.txt; then echo whole > whole.txt; exit 0; fi; \
     echo half > half.txt; echo secret > ignored.txt; echo ready >> $HOME/log; exec sleep 600";
 
+/// The oldest first.
 #[track_caller]
 pub(crate) fn checkpoints(arena: &Arena, id: &str) -> Vec<Value> {
     let ran = arena.run(&["checkpoint", "list", id, "--json"]).ok();
     let listed: Value = serde_json::from_str(&ran.out).unwrap();
-    listed["checkpoints"].as_array().unwrap().clone()
+    let newest_first = listed["checkpoints"].as_array().unwrap();
+    newest_first.iter().rev().cloned().collect()
 }
 
 fn at_work(arena: &Arena, flags: &[&str]) -> (String, u32) {

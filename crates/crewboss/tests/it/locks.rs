@@ -188,6 +188,8 @@ fn a_lock_that_is_taken_away_ends_its_command() {
         log.contains("lock.taken") && log.contains("\"by\":\"tester\""),
         "{log}"
     );
+    let proof = place.run(&["audit", "verify"]).ok();
+    assert!(!proof.out.contains("does not know"), "{proof:#?}");
     place.run(&["lock", "acquire", "x"]).ok();
 }
 

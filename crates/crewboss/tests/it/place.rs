@@ -94,7 +94,7 @@ impl Place {
         let project = folder.path().join("project");
         fs::create_dir(&project).unwrap();
         let home = folder.path().join("home");
-        Self::at(project, home, vec![], Some(folder), None)
+        Self::at(project, home, Some(folder), None)
     }
 
     /// A git repository with one commit and the agents above.
@@ -104,13 +104,12 @@ impl Place {
 
     pub(crate) fn of(repo: TempRepo) -> Self {
         let (project, home) = (repo.path(), repo.beside("home"));
-        Self::at(project, home, vec![], None, Some(repo))
+        Self::at(project, home, None, Some(repo))
     }
 
     fn at(
         project: PathBuf,
         home: PathBuf,
-        environment: Vec<(String, String)>,
         folder: Option<tempfile::TempDir>,
         repo: Option<TempRepo>,
     ) -> Self {
@@ -118,7 +117,7 @@ impl Place {
         let place = Self {
             project,
             home,
-            environment,
+            environment: testkit::postgres::environment(),
             _folder: folder,
             repo,
         };

@@ -1,7 +1,5 @@
 //! Why a lock is not given, kept or released.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Gone, Holder, Mode, Resource, Token};
@@ -145,18 +143,12 @@ fn busy(by: &[Blocker]) -> String {
 }
 
 fn circle(cycle: &[Wait]) -> String {
-    let mut text = String::new();
-    for (at, wait) in cycle.iter().enumerate() {
+    let step = |(at, wait): (usize, &Wait)| {
         let next = &cycle[(at + 1) % cycle.len()].holder;
-        let link = if at == 0 { "" } else { ", " };
-        // A text takes everything.
-        let _written = write!(
-            text,
-            "{link}{} waits for {} of {next}",
-            wait.holder, wait.resource
-        );
-    }
-    text
+        format!("{} waits for {} of {next}", wait.holder, wait.resource)
+    };
+    let steps: Vec<String> = cycle.iter().enumerate().map(step).collect();
+    steps.join(", ")
 }
 
 fn reason(why: Option<&Gone>) -> String {

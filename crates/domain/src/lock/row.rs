@@ -196,6 +196,20 @@ impl Lock {
         }
     }
 
+    /// When its time is over unless something happens.
+    #[must_use]
+    pub fn over_at(&self) -> &Moment {
+        match &self.state {
+            LockState::Waiting {
+                alive_until,
+                gives_up_at,
+            } if gives_up_at.millis < alive_until.millis => gives_up_at,
+            LockState::Waiting { .. } | LockState::Held { .. } | LockState::Gone { .. } => {
+                self.stands_until()
+            }
+        }
+    }
+
     /// Whether its time is over, by the store's clock.
     #[must_use]
     pub fn is_over(&self, now: &Moment) -> bool {

@@ -211,6 +211,7 @@ mod tests {
             agent: "a".parse().unwrap(),
             kind: SessionKind::Managed,
             status,
+            node: None,
             launcher: ProcessIdentity {
                 pid: 1,
                 start_ticks: 1,

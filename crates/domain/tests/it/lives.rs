@@ -216,6 +216,7 @@ proptest! {
             agent: "coder".parse().expect("a name"),
             kind: SessionKind::Managed,
             status: SessionStatus::Queued,
+            node: None,
             launcher: process(1),
             runner: None,
             process: None,

@@ -53,6 +53,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             running_max,
             starts_max,
             per_agent_max,
+            store_max: None,
             ageing_millis,
         },
     )
@@ -113,6 +114,7 @@ proptest! {
             running_max: None,
             starts_max: 1,
             per_agent_max: BTreeMap::new(),
+            store_max: None,
             ageing_millis: 100,
         };
         let last = candidate(0, (1, 0, owner, 0));

@@ -160,9 +160,11 @@ impl Bench {
                 running_max: None,
                 per_agent_max: BTreeMap::new(),
                 starts_max: 1,
+                store_max: None,
                 ageing_millis: 0,
             },
             launcher: self.processes.own_identity(),
+            node: None,
             lease_millis: u64::try_from(self.config.timings.lease.as_millis()).unwrap(),
         };
         match self.execute(command).output {

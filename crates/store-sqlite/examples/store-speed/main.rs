@@ -10,6 +10,7 @@
 mod document;
 mod fill;
 mod jobs;
+mod locks;
 mod measure;
 mod port;
 mod registry;
@@ -45,6 +46,7 @@ fn main() -> Done<()> {
         ["load", file] => return restart::load(Path::new(file)),
         ["port", folder] => port::rows(Path::new(folder)),
         ["jobs", folder] => jobs::rows(Path::new(folder)),
+        ["locks", folder] => locks::rows(Path::new(folder)),
         ["registry", folder] => registry::rows(Path::new(folder)),
         ["restart", folder] => restart::rows(Path::new(folder)),
         ["verify", folder] => verify::rows(Path::new(folder)),

@@ -117,6 +117,7 @@ impl Registry {
         self.store.read(&Query::Overview {
             root: "/project".to_owned(),
             limit: PAGE,
+            node: None,
         })?;
         Ok(())
     }

@@ -4,19 +4,23 @@ use app::{
     command::{self, Command, Meta, NewTask, RecoveryPolicy, Rekey, Request},
     error::Error,
     event::{Entry, NewEvent, Stream},
-    ports::store::{Effect, IdKind, Mark, Reader, Tx},
+    ports::{
+        nodes::{NodeReader, NodeTx},
+        store::{Effect, IdKind, Mark, Reader, Tx},
+    },
     query::{Counts, TaskFilter},
     restore::Told,
 };
 use domain::{
-    id::{Key, LockId, ProjectId, SessionId, TaskId},
+    id::{Key, LockId, NodeId, ProjectId, SessionId, TaskId},
     lock::{Lock, Resource, Token, Totals},
+    node::{Checkout, Leader, Node},
     plan::{Candidate, Occupant},
     project::Project,
     quota::{Quota, QuotaKey},
     session::{Outcome, Session, SessionCommand},
     task::{Limits, Task},
-    time::{Now, Timestamp},
+    time::{Moment, Now, Timestamp},
 };
 
 use super::{
@@ -45,6 +49,42 @@ impl<'t, T: Tx + ?Sized> FailAt<'t, T> {
                 Ok(self.inner)
             }
         }
+    }
+}
+
+impl<T: Tx + ?Sized> NodeReader for FailAt<'_, T> {
+    fn node(&self, id: NodeId) -> Result<Option<Node>, Error> {
+        self.inner.node(id)
+    }
+    fn nodes(&self) -> Result<Vec<Node>, Error> {
+        self.inner.nodes()
+    }
+    fn leader(&self) -> Result<Option<Leader>, Error> {
+        self.inner.leader()
+    }
+    fn checkouts(&self, node: Option<NodeId>) -> Result<Vec<Checkout>, Error> {
+        self.inner.checkouts(node)
+    }
+    fn project_of_remote(&self, remote: &str) -> Result<Option<Project>, Error> {
+        self.inner.project_of_remote(remote)
+    }
+    fn occupied(&self, node: Option<NodeId>) -> Result<u32, Error> {
+        self.inner.occupied(node)
+    }
+}
+
+impl<T: Tx + ?Sized> NodeTx for FailAt<'_, T> {
+    fn put_node(&mut self, node: &Node) -> Result<(), Error> {
+        self.next()?.put_node(node)
+    }
+    fn put_leader(&mut self, leader: &Leader) -> Result<(), Error> {
+        self.next()?.put_leader(leader)
+    }
+    fn put_checkout(&mut self, checkout: &Checkout) -> Result<(), Error> {
+        self.next()?.put_checkout(checkout)
+    }
+    fn set_remote(&mut self, project: ProjectId, remote: &str) -> Result<(), Error> {
+        self.next()?.set_remote(project, remote)
     }
 }
 
@@ -130,6 +170,14 @@ impl<T: Tx + ?Sized> Reader for FailAt<'_, T> {
         resources: &[Resource],
     ) -> Result<Vec<Lock>, Error> {
         self.inner.locks_overlapping(project, resources)
+    }
+    fn locks_in_line(
+        &self,
+        project: ProjectId,
+        resources: &[Resource],
+        now: &Moment,
+    ) -> Result<Vec<Lock>, Error> {
+        self.inner.locks_in_line(project, resources, now)
     }
     fn locks_of_holder(&self, project: ProjectId, holder: &str) -> Result<Vec<Lock>, Error> {
         self.inner.locks_of_holder(project, holder)

@@ -130,10 +130,12 @@ impl Known {
                 task: None,
                 policy: Policy {
                     per_agent_max: cap.map(|cap| (agent("a0"), cap)).into_iter().collect(),
+                    store_max: None,
                     ageing_millis: 1_000,
                     ..starts(n)
                 },
                 launcher: process(1),
+                node: None,
                 lease_millis: LEASE_MILLIS,
             },
             Step::ClaimNamed(n) => Command::Claim {
@@ -141,6 +143,7 @@ impl Known {
                 task: Some(self.task(n)?),
                 policy: starts(1),
                 launcher: process(1),
+                node: None,
                 lease_millis: LEASE_MILLIS,
             },
             Step::Finish(n, well) => {

@@ -16,6 +16,7 @@ use domain::{
     agent::AgentName,
     failure::{Failure, FailureReason},
     id::{ProjectId, SessionId, TaskId},
+    node::{Checkout, Leader, Node},
     plan::Policy,
     process::ProcessIdentity,
     project::Project,
@@ -57,6 +58,10 @@ pub struct Contents {
     next_due: Option<u64>,
     effects: Vec<Effect>,
     quotas: Vec<(Quota, [u64; 3])>,
+    nodes: Vec<Node>,
+    leader: Option<Leader>,
+    checkouts: Vec<Checkout>,
+    occupied: Vec<u32>,
     /// The whole log.
     pub log: Vec<Entry>,
 }
@@ -66,6 +71,13 @@ impl Contents {
     #[must_use]
     pub fn as_events_tell(mut self) -> Self {
         self.effects.clear();
+        self.nodes.clear();
+        self.occupied.truncate(1);
+        self.leader = None;
+        self.checkouts.clear();
+        for project in &mut self.projects {
+            project.remote = None;
+        }
         for session in self.sessions.iter_mut().flatten() {
             session.lease_until = Moment {
                 boot: BootId(String::new()),
@@ -120,6 +132,7 @@ pub fn starts(starts_max: u32) -> Policy {
         running_max: None,
         starts_max,
         per_agent_max: BTreeMap::new(),
+        store_max: None,
         ageing_millis: 0,
     }
 }
@@ -175,6 +188,7 @@ pub fn claim_command(project: ProjectId, policy: Policy) -> Command {
         task: None,
         policy,
         launcher: process(1),
+        node: None,
         lease_millis: LEASE_MILLIS,
     }
 }
@@ -287,6 +301,7 @@ impl World {
             task: Some(id),
             policy: starts(1),
             launcher: process(1),
+            node: None,
             lease_millis: LEASE_MILLIS,
         })?;
         match claimed {
@@ -416,6 +431,7 @@ fn read_all(reader: &dyn Reader, now: &domain::time::Now) -> Result<Contents, Er
         ..TaskFilter::default()
     };
     let deleted = reader.tasks(&only, usize::MAX)?;
+    let nodes = reader.nodes()?;
     let each = || tasks.iter().chain(&archived).chain(&deleted);
     Ok(Contents {
         counts: projects
@@ -452,6 +468,12 @@ fn read_all(reader: &dyn Reader, now: &domain::time::Now) -> Result<Contents, Er
                 Ok((quota, counted))
             })
             .collect::<Result<_, Error>>()?,
+        occupied: std::iter::once(reader.occupied(None))
+            .chain(nodes.iter().map(|node| reader.occupied(Some(node.id))))
+            .collect::<Result<_, _>>()?,
+        nodes,
+        leader: reader.leader()?,
+        checkouts: reader.checkouts(None)?,
         log: reader.events(None, 0, usize::MAX)?,
         projects,
         tasks,

@@ -135,6 +135,7 @@ impl Workspaces for Repository {
                 base: None,
                 start: None,
                 branch: Some(format!("crewboss/{}", request.task)),
+                remote: None,
             };
             let made = Worktree {
                 record: record.clone(),

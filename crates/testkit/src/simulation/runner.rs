@@ -86,6 +86,7 @@ impl Runner {
                     base: None,
                     continue_from: None,
                     restore: None,
+                    remote: None,
                     dependencies: vec![],
                 };
                 if let Ok(record) = around.repository.prepare(&request) {

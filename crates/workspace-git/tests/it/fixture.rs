@@ -186,6 +186,7 @@ impl Fixture {
             base: None,
             continue_from: None,
             restore: None,
+            remote: None,
             dependencies: Vec::new(),
         }
     }

@@ -35,6 +35,9 @@ pub(super) fn purging(round: &mut Round<'_>) -> Result<()> {
     settle::until_quiet(round.stage)?;
     round.run(&["checkpoint", "create", &id])?;
     let shown = round.stage.show(&id)?;
+    // Whoever deletes it may be killed before it says so.
+    let its_own = |claim: &Claim| matches!(claim, Claim::Task { id: known } if *known == id);
+    round.claims.retain(|claim| !its_own(claim));
     if !round.run(&["task", "delete", &id])?.ok() {
         return Ok(());
     }
@@ -45,8 +48,6 @@ pub(super) fn purging(round: &mut Round<'_>) -> Result<()> {
         round.stage.run(&["task", "purge", &id, "--yes"])?;
         round.stage.must(&["task", "purge", "--yes"])?;
     }
-    let its_own = |claim: &Claim| matches!(claim, Claim::Task { id: known } if *known == id);
-    round.claims.retain(|claim| !its_own(claim));
     let commit = commit.map(|commit| Claim::Salvaged { commit });
     round.claims.extend(commit);
     round.claims.push(Claim::Purged { id });

@@ -13,12 +13,12 @@ use app::{
     error::Error,
     event::{Hash, Stream},
 };
-use store_sqlite::SqliteLog;
 
 use super::{nothing_logged, stream_of};
 use crate::{
     context::Context,
     fail::{Exit, Fail, Outcome},
+    stores::Log,
 };
 
 /// Longer than any entry: a prompt of some MiB with everything around it.
@@ -46,7 +46,7 @@ impl Args {
             Some(name) => Some(stream_of(context, name)?),
             None => None,
         };
-        let log = SqliteLog::open(&context.places.store_file())?;
+        let log = context.log_place()?.open()?;
         let opening = self.opening(&log, stream)?;
         let log = log.since(self.since);
         let Some(file) = &self.out else {
@@ -92,7 +92,7 @@ impl Args {
         Ok(Exit::Ok)
     }
 
-    fn opening(&self, log: &SqliteLog, stream: Option<Stream>) -> Result<Opening, Fail> {
+    fn opening(&self, log: &Log, stream: Option<Stream>) -> Result<Opening, Fail> {
         let after = self.since - 1;
         if after == 0 {
             return Ok(Opening::new(stream, 0, Beginning::default().global));
@@ -109,7 +109,7 @@ impl Args {
 
     fn write(
         &self,
-        log: &SqliteLog,
+        log: &Log,
         stream: Option<Stream>,
         opening: &Opening,
         to: &mut dyn Write,

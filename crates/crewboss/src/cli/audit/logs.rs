@@ -10,7 +10,6 @@ use app::{
     repair::{LogVerdict, RepairError, verify_log},
 };
 use domain::{id::TaskId, project::Project, task::Task};
-use store_sqlite::SqliteStore;
 
 use crate::{
     context::{Context, unexpected},
@@ -110,7 +109,7 @@ impl Logs {
             self.notes
                 .push("`crewboss repair` makes logs of tasks again from the store".to_owned());
         }
-        let store = SqliteStore::open(&context.places.store_file(), context.clock()?)?;
+        let store = context.direct()?;
         let marks = |mark| store.look(|reader| reader.mark(mark));
         let (from, to) = (marks(Mark::UnverifiedFrom)?, marks(Mark::UnverifiedTo)?);
         if from > 0 {

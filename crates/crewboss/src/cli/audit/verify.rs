@@ -14,7 +14,6 @@ use app::{
     ports::clock::Clock,
 };
 use audit_heads::{Gathered, gather};
-use store_sqlite::SqliteLog;
 
 use super::{export::ExportFile, logs::Logs, stream_of};
 use crate::{
@@ -97,7 +96,7 @@ impl Args {
                 logs: Logs::default(),
             });
         }
-        let log = SqliteLog::open(&context.places.store_file())?;
+        let log = context.log_place()?.open()?;
         let Some(name) = &self.stream else {
             // A last row that is broken is found by the walk.
             let end = log.end().ok().flatten().map(|end| end.position);
@@ -314,7 +313,7 @@ impl Findings {
 }
 
 /// A line on a terminal that says how far it is.
-struct Progress {
+pub(in crate::cli) struct Progress {
     clock: std::sync::Arc<dyn Clock>,
     begun: u64,
     total: Option<u64>,
@@ -323,7 +322,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(context: &Context, total: Option<u64>) -> Result<Self, Fail> {
+    pub(in crate::cli) fn new(context: &Context, total: Option<u64>) -> Result<Self, Fail> {
         let clock = context.clock()?;
         Ok(Self {
             begun: clock.now().moment.millis,
@@ -334,7 +333,7 @@ impl Progress {
         })
     }
 
-    fn show(&mut self, read: u64) {
+    pub(in crate::cli) fn show(&mut self, read: u64) {
         if !self.is_watched {
             return;
         }

@@ -17,7 +17,8 @@ use crate::{
 pub(super) fn list(context: &Context, task: &str) -> Outcome {
     let id = context.resolve(task)?;
     let (_, checkpointer) = of_project(context)?;
-    let found = checkpointer.list(id)?;
+    let mut found = checkpointer.list(id)?;
+    found.reverse();
     let out = &context.out;
     if found.is_empty() {
         out.line(format_args!("{id} has no checkpoints."))?;

@@ -84,6 +84,7 @@ impl Crew {
             let checkpointer = Arc::new(self.checkpointer(&project, &config));
             let of_project = sessions
                 .iter()
+                .filter(|session| !session.is_elsewhere(self.node))
                 .filter(|session| session.project == project.id && is_at_work(session));
             left.extend(of_project.map(|session| (Arc::clone(&checkpointer), session.task)));
         }

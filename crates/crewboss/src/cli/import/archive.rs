@@ -7,7 +7,6 @@ use app::{
     error::Error,
     restore::{Restored, Source, restore},
 };
-use store_sqlite::SqliteStore;
 
 use crate::{
     context::Context,
@@ -26,7 +25,7 @@ pub(super) fn run(context: &Context, file: &Path) -> Outcome {
     let meta = context.meta();
     // Whoever holds what it would be refused over finds nothing changed.
     context.store()?;
-    let store = SqliteStore::open(&context.places.store_file(), context.clock()?)?;
+    let store = context.direct()?;
     let restored = store.transact(|tx| {
         let restored = restore(tx, &source, &meta)?;
         refuse_left(&restored)?;

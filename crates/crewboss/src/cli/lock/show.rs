@@ -66,9 +66,10 @@ fn row(view: &LockView) -> Vec<String> {
     let token = lock
         .token()
         .map_or_else(|| "-".to_owned(), |token| token.to_string());
-    let lease = match lock.is_waiting() {
-        true => "-".to_owned(),
-        false => format!("in {}", duration::of_millis(view.left_millis)),
+    let lease = if lock.is_waiting() {
+        "-".to_owned()
+    } else {
+        format!("in {}", duration::of_millis(view.left_millis))
     };
     let waits_for = match view.by.as_slice() {
         [] => "-".to_owned(),

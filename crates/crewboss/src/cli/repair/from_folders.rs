@@ -18,7 +18,7 @@ use domain::{
     id::{ProjectId, TaskId},
     project::Project,
 };
-use store_sqlite::{SqliteStore, check, set_aside};
+use store_sqlite::{check, set_aside};
 
 use super::{Report, folders, shown};
 use crate::{
@@ -64,7 +64,7 @@ pub(super) fn run(context: &Context, also: &[PathBuf]) -> Outcome {
     let aside = put_unreadable_aside(context)?;
     CrashPoint::StoreAside.reached();
     let meta = context.meta();
-    let store = SqliteStore::open(&context.places.store_file(), context.clock()?)?;
+    let store = context.direct()?;
     let restored = store.transact(|tx| restore(tx, &source, &meta))?;
     drop(store);
     CrashPoint::StoreRebuilt.reached();
@@ -134,7 +134,7 @@ fn source(context: &Context, roots: &[String]) -> Result<(Source, Findings), Fai
 /// One that is not whole goes on under another name.
 fn put_unreadable_aside(context: &Context) -> Result<Option<PathBuf>, Fail> {
     let file = context.places.store_file();
-    if !context.has_store()? {
+    if context.places.server.is_some() || !context.has_store()? {
         return Ok(None);
     }
     let is_whole = match check(&file) {

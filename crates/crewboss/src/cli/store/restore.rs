@@ -37,6 +37,11 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self, context: &Context) -> Outcome {
         crate::cli::history::refuse_layout(context)?;
+        crate::stores::refuse_server(
+            &context.places,
+            "`store restore`",
+            "`pg_restore` brings back a database, and `crewboss import` an archive",
+        )?;
         let copy = context.env.directory().join(&self.file);
         if !copy.is_file() {
             let message = format!("{} is no file", self.file.display());
