@@ -141,7 +141,9 @@ fn main() {
     );
 
     let stats = server.ask("INFO commandstats").expect("an answer");
-    let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha"));
+    let line = stats
+        .lines()
+        .find(|line| line.starts_with("cmdstat_evalsha"));
     println!(
         "{{\"case\":\"script\",\"server_says\":\"{}\"}}",
         line.unwrap_or_default()
