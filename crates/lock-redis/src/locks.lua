@@ -2,22 +2,25 @@
 -- What is granted to whom is what `domain::lock` says; the names here are those of its rows.
 --
 -- KEYS[1] is the prefix of every key:
---   l  hash: id -> row            t  hash: token -> id
---   p  sorted set of "path\0id" of those that are held or wait
---   h  sorted set of "holder\0id" of all rows
---   g  sorted set of ids that were taken away, by when they can be forgotten
---   n  the last number that was given out      s  hash: totals
+--   l  hash: id -> row                  t  hash: token -> id, where the token is not the id
+--   d:PATH  sorted set: who holds it    q:PATH  sorted set: who waits for it, by rank
+--   p  sorted set of the paths that have either
+--   h  sorted set of "holder\0id"       e  sorted set of ids, by when they are over
+--   n  the last number that was given   s  hash: totals
 -- ARGV: the operation, its arguments as JSON, and a time after which it must not be carried out (or 0).
 --
--- Numbers of requests and grants are texts of digits: they are more than a JSON encoder here keeps.
+-- Numbers of requests and grants are texts of 16 digits: they are more than a JSON encoder here keeps,
+-- and their order is that of their texts. What an operation reads does not grow with the queue, but where
+-- somebody waits for what waits for him.
 
 local P = KEYS[1]
-local KL, KT, KP, KH, KG, KN, KS = P .. 'l', P .. 't', P .. 'p', P .. 'h', P .. 'g', P .. 'n', P .. 's'
+local KL, KT, KP, KH, KE, KN, KS = P .. 'l', P .. 't', P .. 'p', P .. 'h', P .. 'e', P .. 'n', P .. 's'
+local D, Q = P .. 'd:', P .. 'q:'
 local time = redis.call('TIME')
 local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(micros / 1000)
 local args = cjson.decode(ARGV[2])
-local WAITER_LEASE, GONE_KEPT, WAITERS_MAX = 5000, 60000, 1000
+local WAITER_LEASE, GONE_KEPT, WAITERS_MAX, TOLD_MAX = 5000, 60000, 1000, 16
 
 local late = tonumber(ARGV[3])
 if late > 0 and now > late then
@@ -56,6 +59,8 @@ end
 local function put(lock)
   rows[lock.i] = lock
   redis.call('HSET', KL, lock.i, cjson.encode(lock))
+  local over = lock.s == 'w' and math.min(lock.al, lock.gu) or lock.u
+  redis.call('ZADD', KE, over, lock.i)
 end
 
 local function path_of(resource)
@@ -95,26 +100,43 @@ local function any_overlap(some, others)
   return nil
 end
 
-local function insert(lock)
-  put(lock)
+local function list_as_held(lock)
   for _, resource in ipairs(lock.r) do
-    redis.call('ZADD', KP, 0, (path_of(resource)) .. '\0' .. lock.i)
+    local path = path_of(resource)
+    redis.call('ZADD', D .. path, 0, lock.i)
+    redis.call('ZADD', KP, 0, path)
   end
-  redis.call('ZADD', KH, 0, lock.h .. '\0' .. lock.i)
 end
 
-local function unlist(lock)
+local function list_as_waiting(lock)
   for _, resource in ipairs(lock.r) do
-    redis.call('ZREM', KP, (path_of(resource)) .. '\0' .. lock.i)
+    local path = path_of(resource)
+    redis.call('ZADD', Q .. path, lock.k, lock.i)
+    redis.call('ZADD', KP, 0, path)
+  end
+end
+
+-- Takes it off the lists of its paths, while its state is still the one that it is listed with.
+local function unlist(lock, goes_on)
+  if lock.s == 'g' then
+    return
+  end
+  for _, resource in ipairs(lock.r) do
+    local path = path_of(resource)
+    redis.call('ZREM', (lock.s == 'h' and D or Q) .. path, lock.i)
+    if not goes_on and redis.call('EXISTS', D .. path, Q .. path) == 0 then
+      redis.call('ZREM', KP, path)
+    end
   end
 end
 
 local function drop(lock)
-  unlist(lock)
+  unlist(lock, false)
   rows[lock.i] = false
   redis.call('HDEL', KL, lock.i)
+  redis.call('ZREM', KE, lock.i)
   redis.call('ZREM', KH, lock.h .. '\0' .. lock.i)
-  if lock.T then
+  if lock.T and lock.T ~= lock.i then
     redis.call('HDEL', KT, lock.T)
   end
 end
@@ -123,41 +145,92 @@ local function before(a, b)
   if a.k ~= b.k then
     return a.k < b.k
   end
-  return tonumber(a.i) < tonumber(b.i)
+  return a.i < b.i
 end
 
-local function members(key, from, to, found)
-  for _, member in ipairs(redis.call('ZRANGEBYLEX', key, from, to)) do
-    local id = string.match(member, '%z(%d+)$')
-    if id then
-      found[id] = true
+-- The paths on whose lists something may overlap these.
+local function places(resources)
+  local found, list = {}, {}
+  local function add(path)
+    if not found[path] then
+      found[path] = true
+      list[#list + 1] = path
     end
   end
-end
-
--- Those that are held or wait, of which something is part of one of these; oldest first.
-local function overlapping(resources)
-  local found = {}
   for _, resource in ipairs(resources) do
     local path, is_tree = path_of(resource)
     local above = path
     while above do
-      members(KP, '[' .. above .. '\0', '(' .. above .. '\1', found)
+      add(above)
       above = string.match(above, '^(.*)/[^/]*$')
     end
     if is_tree then
-      members(KP, '[' .. path .. '/', '(' .. path .. '0', found)
+      for _, beneath in ipairs(redis.call('ZRANGEBYLEX', KP, '[' .. path .. '/', '(' .. path .. '0')) do
+        add(beneath)
+      end
     end
   end
-  local here = {}
-  for id in pairs(found) do
-    local lock = row(id)
-    if lock and any_overlap(lock.r, resources) then
-      here[#here + 1] = lock
+  return list
+end
+
+-- Those that are held, of which something is part of one of these; oldest first.
+local function held_on(resources)
+  local found, here = {}, {}
+  for _, path in ipairs(places(resources)) do
+    for _, id in ipairs(redis.call('ZRANGE', D .. path, 0, -1)) do
+      local lock = not found[id] and row(id)
+      found[id] = true
+      if lock and any_overlap(lock.r, resources) then
+        here[#here + 1] = lock
+      end
     end
   end
-  table.sort(here, function(a, b) return tonumber(a.i) < tonumber(b.i) end)
+  table.sort(here, function(a, b) return a.i < b.i end)
   return here
+end
+
+-- Shows those that wait, of which something is part of one of these, in the order of the queue from a
+-- rank on, until one of them is enough.
+local function each_waiting(resources, from, visit)
+  local queues = {}
+  for _, path in ipairs(places(resources)) do
+    if redis.call('EXISTS', Q .. path) == 1 then
+      queues[#queues + 1] = Q .. path
+    end
+  end
+  local seen = {}
+  local function show(id)
+    if seen[id] then
+      return false
+    end
+    seen[id] = true
+    local lock = row(id)
+    return lock and lock.s == 'w' and any_overlap(lock.r, resources) and visit(lock)
+  end
+  if #queues == 1 then
+    -- Most often the first few are enough.
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', queues[1], from, '+inf', 'LIMIT', 0, 16)) do
+      if show(id) then
+        return
+      end
+    end
+    if redis.call('ZCARD', queues[1]) < 16 then
+      return
+    end
+  end
+  local all = {}
+  for _, queue in ipairs(queues) do
+    local found = redis.call('ZRANGEBYSCORE', queue, from, '+inf', 'WITHSCORES')
+    for at = 1, #found, 2 do
+      all[#all + 1] = { i = found[at], k = tonumber(found[at + 1]) }
+    end
+  end
+  table.sort(all, before)
+  for _, one in ipairs(all) do
+    if show(one.i) then
+      return
+    end
+  end
 end
 
 local function is_over(lock)
@@ -174,27 +247,32 @@ local function is_against(other, lock)
   return any_overlap(other.r, lock.r) ~= nil
 end
 
-local function in_the_way(lock)
+-- Who is in the way, holders first; at most so many.
+local function in_the_way(lock, most)
   local found = {}
-  for _, other in ipairs(overlapping(lock.r)) do
-    local counts = other.s == 'h' or (other.s == 'w' and before(other, lock))
-    if counts and other.i ~= lock.i and not is_over(other) and is_against(other, lock) then
+  for _, other in ipairs(held_on(lock.r)) do
+    if #found < most and other.i ~= lock.i and not is_over(other) and is_against(other, lock) then
       found[#found + 1] = other
     end
   end
+  if #found >= most then
+    return found
+  end
+  each_waiting(lock.r, '-inf', function(other)
+    if not before(other, lock) then
+      return true
+    end
+    if other.i ~= lock.i and not is_over(other) and is_against(other, lock) then
+      found[#found + 1] = other
+    end
+    return #found >= most
+  end)
   return found
 end
 
 local function blockers(lock)
-  local found = in_the_way(lock)
-  table.sort(found, function(a, b)
-    if a.s ~= b.s then
-      return a.s == 'h'
-    end
-    return before(a, b)
-  end)
   local by = {}
-  for _, other in ipairs(found) do
+  for _, other in ipairs(in_the_way(lock, TOLD_MAX)) do
     by[#by + 1] = {
       holder = other.H,
       mode = other.m,
@@ -217,16 +295,19 @@ local function hold(millis)
 end
 
 local function grant(lock, lease, has_waited)
-  local is_new = rows[lock.i] == nil
-  lock.s, lock.T, lock.d, lock.u, lock.si = 'h', next_number(), 1, now + lease, now
+  if has_waited then
+    unlist(lock, true)
+    lock.T = next_number()
+    redis.call('HSET', KT, lock.T, lock.i)
+  else
+    lock.T = lock.i
+    redis.call('ZADD', KH, 0, lock.h .. '\0' .. lock.i)
+  end
+  lock.s, lock.d, lock.u, lock.si = 'h', 1, now + lease, now
   lock.wm = has_waited and math.max(0, now - lock.a) or 0
   lock.al, lock.gu = nil, nil
-  if is_new then
-    insert(lock)
-  else
-    put(lock)
-  end
-  redis.call('HSET', KT, lock.T, lock.i)
+  put(lock)
+  list_as_held(lock)
   count('granted', 1)
   if has_waited then
     count('waited', 1)
@@ -237,20 +318,12 @@ local function grant(lock, lease, has_waited)
 end
 
 local function take_away(lock, why)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KG, '-inf', now, 'LIMIT', 0, 20)) do
-    redis.call('ZREM', KG, id)
-    local old = row(id)
-    if old then
-      drop(old)
-    end
-  end
   if lock.s == 'h' then
     hold(now - lock.si)
   end
+  unlist(lock, false)
   lock.s, lock.y, lock.u = 'g', why, now + GONE_KEPT
-  unlist(lock)
   put(lock)
-  redis.call('ZADD', KG, lock.u, lock.i)
   if why.why == 'expired' then
     count('expired', 1)
   elseif why.why == 'deadlock' then
@@ -272,60 +345,85 @@ local function append(all, more)
   end
 end
 
--- Ends what is over, there and wherever else those that wait there wait; says what that frees.
-local function end_what_is_over(resources)
-  local places = {}
-  append(places, resources)
-  local first = overlapping(resources)
-  local is_wider = false
-  for _, lock in ipairs(first) do
-    if lock.s == 'w' and #lock.r > 1 then
-      append(places, lock.r)
-      is_wider = true
+-- Whether nobody else can have any of these beside it.
+local function closes(lock, resources)
+  if lock.m == 'shared' then
+    return false
+  end
+  for _, resource in ipairs(resources) do
+    local is_covered = false
+    for _, own in ipairs(lock.r) do
+      is_covered = is_covered or covers(own, resource)
+    end
+    if not is_covered then
+      return false
     end
   end
-  local freed = {}
-  for _, lock in ipairs(is_wider and overlapping(places) or first) do
-    if is_over(lock) then
-      append(freed, lock.r)
-      if lock.s == 'h' then
-        take_away(lock, { why = 'expired' })
-      else
-        leave_queue(lock, lock.gu <= now)
-      end
-    end
-  end
-  return freed
+  return true
 end
 
+-- Grants in the order of the queue. Whoever is passed over stays before those behind.
 local function grant_what_is_free(resources)
-  local queue = {}
-  for _, lock in ipairs(overlapping(resources)) do
-    if lock.s == 'w' then
-      queue[#queue + 1] = lock
+  local held = held_on(resources)
+  for _, lock in ipairs(held) do
+    if closes(lock, resources) then
+      return
     end
   end
-  table.sort(queue, before)
   local ahead = {}
-  for _, lock in ipairs(queue) do
+  each_waiting(resources, '-inf', function(lock)
     local is_behind = false
+    for _, other in ipairs(held) do
+      is_behind = is_behind or is_against(other, lock)
+    end
     for _, other in ipairs(ahead) do
       is_behind = is_behind or is_against(other, lock)
     end
-    if not is_behind and #in_the_way(lock) == 0 then
+    if not is_behind and #in_the_way(lock, 1) == 0 then
       grant(lock, math.min(lock.t, WAITER_LEASE), true)
+      held[#held + 1] = lock
+    else
+      ahead[#ahead + 1] = lock
     end
-    ahead[#ahead + 1] = lock
+    return closes(lock, resources)
+  end)
+end
+
+-- Ends what is over, wherever it is, and grants what that frees.
+local function sweep()
+  while true do
+    local over = redis.call('ZRANGEBYSCORE', KE, '-inf', now, 'LIMIT', 0, 64)
+    if #over == 0 then
+      break
+    end
+    local freed = {}
+    for _, id in ipairs(over) do
+      local lock = row(id)
+      if not lock then
+        redis.call('ZREM', KE, id)
+      else
+        if lock.s ~= 'g' then
+          freed[#freed + 1] = lock.r
+        end
+        if lock.s == 'h' then
+          take_away(lock, { why = 'expired' })
+        elseif lock.s == 'w' then
+          leave_queue(lock, lock.gu <= now)
+        else
+          drop(lock)
+        end
+      end
+    end
+    for _, free in ipairs(freed) do
+      grant_what_is_free(free)
+    end
   end
 end
 
+-- The same, and grants what is free here.
 local function settle(resources)
-  local open = resources
-  while #open > 0 do
-    local freed = end_what_is_over(open)
-    grant_what_is_free(open)
-    open = freed
-  end
+  sweep()
+  grant_what_is_free(resources)
 end
 
 local function refuse(refused)
@@ -347,8 +445,11 @@ end
 
 -- The lock of a token that is held and not over; else the refusal.
 local function held(token)
-  local id = redis.call('HGET', KT, token)
-  local lock = id and row(id)
+  local lock = row(token)
+  if not lock or lock.T ~= token then
+    local id = redis.call('HGET', KT, token)
+    lock = id and row(id)
+  end
   if not lock then
     return nil, not_held(token, nil), nil
   end
@@ -365,15 +466,14 @@ local function held(token)
 end
 
 local function with_holder(holder)
-  local found, locks = {}, {}
-  members(KH, '[' .. holder .. '\0', '(' .. holder .. '\1', found)
-  for id in pairs(found) do
-    local lock = row(id)
+  local locks = {}
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', KH, '[' .. holder .. '\0', '(' .. holder .. '\1')) do
+    local lock = row(string.match(member, '%z(%d+)$'))
     if lock and lock.h == holder then
       locks[#locks + 1] = lock
     end
   end
-  table.sort(locks, function(a, b) return tonumber(a.i) < tonumber(b.i) end)
+  table.sort(locks, function(a, b) return a.i < b.i end)
   return locks
 end
 
@@ -383,7 +483,7 @@ local function walk(lock, start, seen, path)
     return false
   end
   seen[lock.i] = true
-  for _, other in ipairs(in_the_way(lock)) do
+  for _, other in ipairs(in_the_way(lock, math.huge)) do
     if other.h ~= lock.h then
       path[#path + 1] = { lock = lock, holder = lock.H, resource = any_overlap(other.r, lock.r) }
       if other.h == start then
@@ -408,13 +508,32 @@ local function circle_of(lock)
   return nil
 end
 
+-- Whether anybody waits for one of these, which are one holder's.
+local function is_awaited(locks)
+  local found = false
+  for _, lock in ipairs(locks) do
+    if not found and lock.s ~= 'g' then
+      each_waiting(lock.r, lock.s == 'w' and lock.k or '-inf', function(other)
+        local is_after = lock.s == 'h' or before(lock, other)
+        found = other.h ~= lock.h and is_after and is_against(lock, other)
+        return found
+      end)
+    end
+  end
+  return found
+end
+
 -- Refuses requests until a holder is in no circle, which may hit its newest one. A circle closes
 -- through what a holder waits for, or through another request of it that has come to stand in
 -- somebody's way.
 local function break_circles(holder)
   while true do
     local path
-    for _, lock in ipairs(with_holder(holder)) do
+    local own = with_holder(holder)
+    if #own == 0 or not is_awaited(own) then
+      return
+    end
+    for _, lock in ipairs(own) do
       if not path and lock.s == 'w' then
         path = circle_of(lock)
       end
@@ -425,7 +544,7 @@ local function break_circles(holder)
     local at = 1
     for n, step in ipairs(path) do
       local worst = path[at].lock
-      if step.lock.p < worst.p or (step.lock.p == worst.p and tonumber(step.lock.i) > tonumber(worst.i)) then
+      if step.lock.p < worst.p or (step.lock.p == worst.p and step.lock.i > worst.i) then
         at = n
       end
     end
@@ -469,46 +588,36 @@ function operations.acquire(ask)
   if ask.T then
     return enter(ask)
   end
-  if micros % 64 == 0 then
-    -- What nobody asks for any more is over some day too.
-    for _, id in ipairs(redis.call('HRANDFIELD', KL, 8)) do
-      local old = row(id)
-      if old and old.s ~= 'g' and is_over(old) then
-        settle(old.r)
-      end
-    end
-  end
-  local here = overlapping(ask.r)
-  if #here > 0 then
-    settle(ask.r)
-    here = overlapping(ask.r)
-  end
-  local waiting, newest = 0, 0
-  for _, other in ipairs(here) do
-    if other.s == 'w' then
-      waiting = waiting + 1
-      newest = math.max(newest, other.a)
-    end
-  end
-  local asked = math.max(now, newest)
+  sweep()
+  local id = next_number()
+  -- Nobody comes before who came before, also where the clock was set back.
+  local asked = math.max(now, math.floor(last / 1000))
   local lock = {
-    i = next_number(), r = ask.r, m = ask.m, h = ask.h, H = ask.H, p = ask.p, t = ask.t,
+    i = id, r = ask.r, m = ask.m, h = ask.h, H = ask.H, p = ask.p, t = ask.t,
     k = asked + ask.steps, a = asked, w = now, wk = ask.wk,
     s = 'w', al = now + WAITER_LEASE, gu = now + ask.wait,
   }
-  local by = #here > 0 and blockers(lock) or {}
+  local by = blockers(lock)
   if #by == 0 then
     grant(lock, ask.t, false)
-    break_circles(lock.h)
+    if redis.call('ZLEXCOUNT', KH, '[' .. lock.h .. '\0', '(' .. lock.h .. '\1') > 1 then
+      break_circles(lock.h)
+    end
     return { lock = lock }
   end
   if ask.wait == 0 then
     return refuse({ refused = 'busy', by = by })
   end
+  local waiting = 0
+  for _, path in ipairs(places(ask.r)) do
+    waiting = waiting + redis.call('ZCARD', Q .. path)
+  end
   if waiting >= WAITERS_MAX then
     return refuse({ refused = 'queue_full', resource = by[1].resource, waiting = waiting })
   end
-  insert(lock)
+  put(lock)
+  redis.call('ZADD', KH, 0, lock.h .. '\0' .. lock.i)
+  list_as_waiting(lock)
   count('conflicts', 1)
   break_circles(lock.h)
   local after = row(lock.i)
@@ -518,7 +627,7 @@ function operations.acquire(ask)
   if after.s == 'g' then
     return { refused = { refused = 'deadlock', cycle = after.y.cycle } }
   end
-  return answer(after)
+  return { lock = after, by = after.s == 'w' and by or nil }
 end
 
 function operations.look(ask)
@@ -555,7 +664,7 @@ function operations.look(ask)
   if not after then
     return { refused = { refused = 'not_waiting' } }
   end
-  return answer(after)
+  return ask.by and answer(after) or { lock = after }
 end
 
 function operations.leave(ask)
@@ -640,12 +749,12 @@ end
 function operations.force(ask)
   settle({ ask.r })
   local hit = {}
-  for _, lock in ipairs(overlapping({ ask.r })) do
+  for _, lock in ipairs(held_on({ ask.r })) do
     local is_on_it = false
     for _, own in ipairs(lock.r) do
       is_on_it = is_on_it or own == ask.r
     end
-    if lock.s == 'h' and is_on_it then
+    if is_on_it then
       hit[#hit + 1] = lock
     end
   end

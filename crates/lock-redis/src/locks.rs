@@ -168,9 +168,13 @@ impl Locks for RedisLocks {
             self.inbox.listen(&self.connections, LOOK_EVERY);
         }
         self.inbox.begin(id);
-        let looked = json!({ "i": number(id), "wk": self.inbox.channel() });
         let mut left = patience;
         let done = loop {
+            let looked = json!({
+                "i": number(id),
+                "wk": self.inbox.channel(),
+                "by": left.is_zero(),
+            });
             match self.attempt("look", &looked) {
                 Ok(Attempt::Queued { .. }) if !left.is_zero() => {}
                 done => break done,
