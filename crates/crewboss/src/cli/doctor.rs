@@ -195,9 +195,11 @@ fn store(context: &Context) -> Check {
 
 fn server(context: &Context) -> Check {
     let name = context.places.store_name();
-    let answered = context.has_store().and_then(|there| match there {
-        true => Ok(context.store()?.generation().map(|_| true)?),
-        false => Ok(false),
+    let answered = context.has_store().and_then(|there| {
+        if there {
+            context.store()?.generation()?;
+        }
+        Ok(there)
     });
     match answered {
         Ok(true) => good("store", name),

@@ -25,7 +25,7 @@ use testkit::{
 
 use crate::processes::{again, named_world, world_at};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Creates tasks under keys of their own from several threads while `trouble` goes on; whatever is
 /// said to be made is there once afterwards, and whatever failed is there once or not at all.
