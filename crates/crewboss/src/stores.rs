@@ -93,9 +93,10 @@ pub(crate) fn find(
     env.hide(&[VARIABLE, URL_VARIABLE]);
     let pooler = config.map_or("none", |config| config.settings.store.pooler.as_str());
     let pooler = Pooler::parse(pooler)?;
-    let upgrade = match config.is_none_or(|config| config.settings.store.migrate) {
-        true => Upgrade::ByItself,
-        false => Upgrade::Never,
+    let upgrade = if config.is_none_or(|config| config.settings.store.migrate) {
+        Upgrade::ByItself
+    } else {
+        Upgrade::Never
     };
     let server = |target: Target, origin: Origin| Server {
         target: Arc::new(match pooler {

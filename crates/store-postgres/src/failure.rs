@@ -50,7 +50,7 @@ impl From<tokio_postgres::Error> for Trouble {
 fn is_of_io(error: &tokio_postgres::Error) -> bool {
     error
         .source()
-        .is_some_and(|source| source.is::<std::io::Error>())
+        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 /// What the server says last.

@@ -90,9 +90,8 @@ fn analyze(target: &Target) -> String {
         "dependencies",
         "counters",
     ]
-    .iter()
-    .map(|table| format!("ANALYZE \"{}\".{table};", target.schema))
-    .collect()
+    .map(|table| format!("ANALYZE \"{}\".{table}", target.schema))
+    .join(";")
 }
 
 struct Filling<'l> {

@@ -149,7 +149,7 @@ pub(crate) fn close(unit: &mut Unit, writer: i64, now: Timestamp) -> Vec<Batch> 
         owners.push(owner.clone());
         held.differs = false;
     }
-    let [projects, a, b, c, d, e] = counted;
+    let [projects, pending, running, completed, failed, cancelled] = counted;
     if generation.is_multiple_of(CUT_EVERY) {
         let to = int(generation.saturating_sub(KEPT));
         let from = to - 2 * int(CUT_EVERY);
@@ -163,8 +163,9 @@ pub(crate) fn close(unit: &mut Unit, writer: i64, now: Timestamp) -> Vec<Batch> 
     }
     if !projects.is_empty() {
         batches.push(batch!(COUNTERS,
-            projects => INT8_ARRAY, owners => TEXT_ARRAY, a => INT8_ARRAY, b => INT8_ARRAY,
-            c => INT8_ARRAY, d => INT8_ARRAY, e => INT8_ARRAY, int(generation) => INT8));
+            projects => INT8_ARRAY, owners => TEXT_ARRAY, pending => INT8_ARRAY,
+            running => INT8_ARRAY, completed => INT8_ARRAY, failed => INT8_ARRAY,
+            cancelled => INT8_ARRAY, int(generation) => INT8));
     }
     let [project, task, session] = unit.ends.numbers.map(int);
     batches.push(batch!(COMMITS,

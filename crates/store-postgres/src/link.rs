@@ -47,7 +47,9 @@ pub(crate) struct Batch {
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("sql", &self.sql).finish()
+        f.debug_struct("Batch")
+            .field("sql", &self.sql)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,13 +106,11 @@ impl Link {
         let connector = tls::connector(target)?;
         let connecting = async {
             let connecting = timeout(target.connect_timeout, config.connect(connector)).await;
-            let (client, connection) = match connecting {
-                Ok(connected) => connected.map_err(Trouble::from)?,
-                Err(_) => {
-                    let seconds = target.connect_timeout.as_secs();
-                    return Err(Trouble::Lost(format!("no answer within {seconds} s")));
-                }
+            let Ok(connected) = connecting else {
+                let seconds = target.connect_timeout.as_secs();
+                return Err(Trouble::Lost(format!("no answer within {seconds} s")));
             };
+            let (client, connection) = connected.map_err(Trouble::from)?;
             drop(tokio::spawn(async move { drop(connection.await) }));
             Ok(client)
         };

@@ -137,7 +137,7 @@ impl PostgresLog {
                 return Ok(None);
             }
         }
-        Ok((rows.len() as i64 == PAGE).then_some(last))
+        Ok((crate::row::limit(rows.len()) == PAGE).then_some(last))
     }
 }
 

@@ -160,7 +160,7 @@ fn bring_up(link: &Link, target: &Target) -> Result<(i32, String), Error> {
     require_not_newer(form)?;
     let mut text = String::new();
     if found.is_none() {
-        text.push_str(&format!(
+        text = format!(
             "CREATE SCHEMA IF NOT EXISTS \"{0}\";
              CREATE TABLE \"{0}\".store (
                  one  boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -169,14 +169,18 @@ fn bring_up(link: &Link, target: &Target) -> Result<(i32, String), Error> {
              );
              INSERT INTO \"{0}\".store (form, id) VALUES (0, replace(gen_random_uuid()::text, '-', ''));",
             target.schema
-        ));
+        );
     }
     for migration in pending(form, target) {
         text.push_str(&migration.statements);
-        text.push_str(&format!(
-            ";\nUPDATE \"{}\".store SET form = {};\n",
-            target.schema, migration.form
-        ));
+        let (schema, form) = (&target.schema, migration.form);
+        text.extend([
+            ";\nUPDATE \"",
+            schema,
+            "\".store SET form = ",
+            &form.to_string(),
+            ";\n",
+        ]);
     }
     link.attempt(&[Step::Plain(&text)])
         .map_err(|trouble| match trouble {

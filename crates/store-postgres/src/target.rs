@@ -121,18 +121,9 @@ impl Target {
             .find_map(|scheme| url.strip_prefix(scheme))
             .ok_or_else(|| wrong("it begins with postgres://"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, database) = match rest.rsplit_once('@') {
-            // A password that was not escaped may hold a slash.
-            Some((user, place)) => {
-                let (host, database) = place.split_once('/').unwrap_or((place, ""));
-                (Some((user, host)), database)
-            }
-            None => {
-                let (host, database) = rest.split_once('/').unwrap_or((rest, ""));
-                (Some(("", host)), database)
-            }
-        };
-        let (user, host) = authority.unwrap_or_default();
+        // A password that was not escaped may hold an @ or a slash.
+        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (host, database) = place.split_once('/').unwrap_or((place, ""));
         let mut target = Self::bare();
         let (user, password) = match user.split_once(':') {
             Some((user, password)) => (user, Some(password)),
@@ -281,12 +272,12 @@ impl Target {
             "connections" => self.connections_max = number(&value, "connections")?,
             "pooler" => self.pooler = Pooler::parse(&value)?,
             "application_name" => {}
+            // What follows a ? that was not escaped may be of the password.
             _ => {
-                let shown: String = name.chars().take(30).collect();
-                return Err(wrong(&format!(
-                    "it has a parameter {shown:?}, which is none of host, port, user, password, \
-                     dbname, schema, sslmode, sslrootcert, connect_timeout, connections, pooler"
-                )));
+                return Err(wrong(
+                    "its parameters are host, port, user, password, dbname, schema, sslmode, \
+                     sslrootcert, connect_timeout, connections and pooler; a ? of a password is %3F",
+                ));
             }
         }
         Ok(())
@@ -454,6 +445,7 @@ mod tests {
             "postgres://ada:hunter2@h/d?schema=hunter2;DROP",
             "postgres://ada:hunter2%zz@h/d",
             "postgres://ada:hunter2@h/d?x=hunter2",
+            "postgres://ada:x?hunter2@h/d",
             "postgres://:hunter2@h/d",
             "postgres://ada:hunter2@h/d?connect_timeout=0",
         ] {

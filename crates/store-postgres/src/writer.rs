@@ -79,6 +79,12 @@ pub(crate) struct Writer {
     begin: String,
 }
 
+/// What a transaction has changed, what it answers, and its time.
+type Changed<T> = (Unit, T, Now);
+
+/// An answer for each request.
+type Replies = Vec<Result<Reply, Error>>;
+
 /// Why a transaction did not come to its end.
 #[derive(Debug)]
 enum Halt {
@@ -203,7 +209,7 @@ impl Writer {
         link: &Link,
         mut writing: Writing<'_>,
         requests: &[Request],
-    ) -> Result<(Unit, Vec<Result<Reply, Error>>, Now), Halt> {
+    ) -> Result<Changed<Replies>, Halt> {
         let mut replies = Vec::with_capacity(requests.len());
         let mut now = self.now();
         for request in requests {

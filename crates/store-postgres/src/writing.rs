@@ -537,9 +537,10 @@ impl Tx for Writing<'_> {
 
     fn insert_task(&mut self, task: &Task) -> Result<(), Error> {
         let roots = &task.spec.depends_on;
-        let completed = match roots.is_empty() {
-            true => 0,
-            false => tasks::completed(self, roots)?,
+        let completed = if roots.is_empty() {
+            0
+        } else {
+            tasks::completed(self, roots)?
         };
         let unmet = i32::try_from(roots.len().saturating_sub(completed)).unwrap_or(i32::MAX);
         let unit = self.unit.get_mut();

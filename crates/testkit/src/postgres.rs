@@ -3,6 +3,11 @@
 //!
 //! `DATABASE_URL` names another server instead; each store then gets a schema of its own there.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "starts and times a server, and has no configuration but the environment"
+)]
+
 use std::{
     env,
     fs::{self, Permissions},
@@ -23,7 +28,7 @@ use crate::requirements;
 pub const VARIABLE: &str = "DATABASE_URL";
 
 /// For so long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whether what is committed has to survive a crash of the machine; that of the server it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,18 +69,10 @@ fn programs() -> Option<PathBuf> {
         .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no configuration but its environment"
-)]
 fn path_variable() -> std::ffi::OsString {
     env::var_os("PATH").unwrap_or_default()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no configuration but its environment"
-)]
 fn named() -> Option<String> {
     env::var(VARIABLE).ok().filter(|url| !url.is_empty())
 }
@@ -117,10 +114,6 @@ pub const MODE: &str = "CREWBOSS_TEST_STORE";
 /// # Panics
 /// As [`shared`].
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no configuration but its environment"
-)]
 pub fn environment() -> Vec<(String, String)> {
     if env::var_os(MODE).is_none_or(|mode| mode != "postgres") {
         return vec![];
@@ -429,18 +422,10 @@ impl Drop for Server {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a server may take is measured by the machine's clock"
-)]
 fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a server may take is measured by the machine's clock"
-)]
 fn is_over(ends: Instant) -> bool {
     Instant::now() > ends
 }

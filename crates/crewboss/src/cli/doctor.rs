@@ -225,9 +225,11 @@ fn outgrown(bytes: u64, live_sessions: usize) -> Option<String> {
 
 fn server(context: &Context) -> Check {
     let name = context.places.store_name();
-    let answered = context.has_store().and_then(|there| match there {
-        true => Ok(context.store()?.generation().map(|_| true)?),
-        false => Ok(false),
+    let answered = context.has_store().and_then(|there| {
+        if there {
+            context.store()?.generation()?;
+        }
+        Ok(there)
     });
     match answered {
         Ok(true) => good("store", name),

@@ -25,7 +25,7 @@ use testkit::{
 
 use crate::processes::{again, named_world, world_at};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Creates tasks under keys of their own from several threads while `trouble` goes on; whatever is
 /// said to be made is there once afterwards, and whatever failed is there once or not at all.
@@ -44,7 +44,10 @@ fn nothing_is_lost_or_doubled(url: &str, trouble: impl FnOnce(&AtomicUsize)) {
                     n += 1;
                     attempts.fetch_add(1, Ordering::SeqCst);
                     let id = create_until_done(world, &format!("{worker}-{n}"));
-                    assert!(acknowledged.lock().unwrap().insert(id), "{id} twice");
+                    assert!(
+                        acknowledged.lock().expect("no panic").insert(id),
+                        "{id} twice"
+                    );
                     made.fetch_add(1, Ordering::SeqCst);
                 }
             });
@@ -55,9 +58,9 @@ fn nothing_is_lost_or_doubled(url: &str, trouble: impl FnOnce(&AtomicUsize)) {
         assert!(poll_until(LONG, || made.load(Ordering::SeqCst) > before + 20));
         ends.store(true, Ordering::SeqCst);
     });
-    let acknowledged = acknowledged.into_inner().unwrap();
+    let acknowledged = acknowledged.into_inner().expect("no panic");
     assert_eq!(acknowledged.len(), attempts.load(Ordering::SeqCst));
-    let total = u64::try_from(acknowledged.len()).unwrap();
+    let total = u64::try_from(acknowledged.len()).expect("small");
     assert_eq!(world.counts(), [(TaskStatus::Pending, total)].into());
     for id in acknowledged {
         assert_eq!(world.task(id).id, id);
@@ -182,7 +185,7 @@ fn a_request_that_fails_leaves_its_neighbours_alone() {
             _ => create_command(world.project, work(&n.to_string())),
         };
         let sender = sender.clone();
-        let answer = move |reply: Result<_, _>| sender.send((n, reply.is_ok())).unwrap();
+        let answer = move |reply: Result<_, _>| sender.send((n, reply.is_ok())).expect("heard");
         world.store.submit(request(command), Box::new(answer));
     }
     drop(sender);
