@@ -68,9 +68,10 @@ fn room(change: &mut Change<'_>, terms: &ClaimTerms<'_>) -> Result<u32, Error> {
         // Nothing serves there: somebody starts a task by hand.
         None => Ok(room),
         Some(node) => Ok(match node.status() {
-            NodeStatus::Left | NodeStatus::Lost => room,
+            NodeStatus::Left => room,
             NodeStatus::Cordoned | NodeStatus::Draining => 0,
-            NodeStatus::Ready => {
+            // One that is lost may have woken up, and claims before it is heard of.
+            NodeStatus::Ready | NodeStatus::Lost => {
                 let occupied = change.tx().occupied(Some(id))?;
                 room.min(node.capacity.saturating_sub(occupied))
             }

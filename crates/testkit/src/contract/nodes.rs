@@ -287,6 +287,11 @@ pub fn no_node_and_no_store_is_over_its_cap(make: Make) {
     assert_eq!(claimed(1, 5), 0, "it is cordoned");
     world.tell(1, NodeCommand::Uncordon).expect("it is there");
     assert_eq!(claimed(1, 5), 1);
+    // One that was declared lost and claims again before it is heard of has no more room than before.
+    world.clock.advance(NODE_LEASE);
+    let leader = world.lead(2);
+    assert_eq!(world.recover_lost(&leader).expect("it leads").0.len(), 2);
+    assert_eq!(claimed(1, 9), 0);
 }
 
 /// Six nodes that claim at once, again and again, are never over the store's limit, the project's
