@@ -53,6 +53,8 @@ enum Campaign {
     Faults,
     /// 2,000 faults on three nodes and the PostgreSQL server that they share
     Nodes,
+    /// 1,000 tasks on three nodes, some through OpenCode, and one node lost half-way
+    Thousand,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
@@ -73,6 +75,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             .rounds
             .unwrap_or(share(nodes::FAULTS, options.percent));
         nodes::campaign(faults, options.seed.unwrap_or_else(dice::fresh_seed))?;
+    }
+    if options
+        .campaign
+        .is_none_or(|only| only == Campaign::Thousand)
+    {
+        let tasks = options.rounds.unwrap_or(share(1_000, options.percent));
+        nodes::thousand(usize::try_from(tasks)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,9 +15,9 @@ use app::{
     query::{Query, TaskDetails, View},
 };
 use domain::{
-    id::{SessionId, TaskId},
+    id::{NodeId, SessionId, TaskId},
     session::{Session, SessionStatus},
-    task::Task,
+    task::{Continuation, Task},
     workspace::CommitId,
 };
 
@@ -52,6 +52,12 @@ impl Job {
             .filter_map(|session| session.workspace.as_ref()?.base.clone())
             .next_back();
         let continues = details.view.task.spec.continues.as_ref();
+        if let Some(continues) = continues
+            && let Some(node) = elsewhere(store, &details.sessions, place, continues)?
+        {
+            let what = format!("what it was to go on from is on {node}");
+            return Ok(Self::begun_elsewhere(details, base, &what));
+        }
         let from = origin(checkpoints, folders, place, &details.view.task)
             .map_err(|error| Error::unavailable(crate::failures::chain(&error)))?;
         let conversation = match continues {
@@ -70,6 +76,27 @@ impl Job {
         })
     }
 
+    /// Folders of another node are not here: what it has salvaged is, where that was shared, but
+    /// neither its conversation nor its checkpoints.
+    fn begun_elsewhere(details: TaskDetails, base: Option<CommitId>, what: &str) -> Self {
+        let continues = details.view.task.spec.continues.as_ref();
+        let salvaged = continues.filter(|continues| continues.checkpoint.is_none());
+        let commit = salvaged.and_then(|continues| continues.commit.clone());
+        let warning = match &commit {
+            Some(_) => format!("{what}: with its files, and without its conversation"),
+            None => format!("{what}: begun anew"),
+        };
+        Self {
+            base,
+            continue_from: commit,
+            conversation: None,
+            restore: None,
+            warnings: vec![warning],
+            depends_on: details.dependencies.iter().map(|task| task.id).collect(),
+            task: details.view.task,
+        }
+    }
+
     /// The finished work that it builds on.
     pub(crate) fn dependencies(&self, store: &dyn Store) -> Result<Vec<Dependency>, Error> {
         let mut found = Vec::new();
@@ -83,6 +110,24 @@ impl Job {
         }
         Ok(found)
     }
+}
+
+/// The node of the session that a task goes on from, where that is another than the present one's.
+fn elsewhere(
+    store: &dyn Store,
+    sessions: &[Session],
+    place: &SessionPlace,
+    continues: &Continuation,
+) -> Result<Option<NodeId>, Error> {
+    let here = sessions
+        .iter()
+        .find(|session| session.id == place.session)
+        .and_then(|session| session.node);
+    let id = continues.session;
+    let View::Session { session } = store.read(&Query::Session { id })? else {
+        return Err(Error::corrupt("another answer than was asked for"));
+    };
+    Ok(session.node.filter(|_| session.is_elsewhere(here)))
 }
 
 /// The agent's own conversation of an earlier session, where it had one.

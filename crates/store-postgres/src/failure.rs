@@ -81,6 +81,15 @@ impl Trouble {
         }
     }
 
+    /// Whether a connection that was refused may well come about a little later.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { code, .. }
+                if [SqlState::TOO_MANY_CONNECTIONS, SqlState::CANNOT_CONNECT_NOW].contains(code)
+        )
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self, Self::Lost(_))
     }

@@ -22,6 +22,9 @@ use crate::{
 /// For so long the server may be silent before it is given up.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
+/// The pause before a server that is full is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 /// A parameter of a statement with its type.
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -76,8 +79,19 @@ impl fmt::Debug for Link {
 
 impl Link {
     /// Connects, within the target's time.
+    /// A server that is full or just starting is asked again meanwhile.
     pub(crate) fn open(target: &Arc<Target>) -> Result<Self, Error> {
-        Self::try_open(target)?.map_err(|trouble| trouble.told_connecting(target))
+        let mut tries = target.connect_timeout.as_millis() / AGAIN_AFTER.as_millis();
+        loop {
+            match Self::try_open(target)? {
+                Ok(link) => return Ok(link),
+                Err(trouble) if trouble.passes() && tries > 0 => {
+                    tries -= 1;
+                    std::thread::sleep(AGAIN_AFTER);
+                }
+                Err(trouble) => return Err(trouble.told_connecting(target)),
+            }
+        }
     }
 
     /// The same, with what went wrong on the line kept apart from what is wrong here.

@@ -335,11 +335,7 @@ impl Writer {
                 let error = trouble.told_connecting(&self.target);
                 Err(match trouble {
                     Trouble::Lost(_) => Halt::Again(error),
-                    Trouble::Refused { code, .. }
-                        if code == tokio_postgres::error::SqlState::CANNOT_CONNECT_NOW =>
-                    {
-                        Halt::Again(error)
-                    }
+                    refused if refused.passes() => Halt::Again(error),
                     Trouble::Refused { .. } | Trouble::Unreadable(_) => Halt::Over(error),
                 })
             }

@@ -247,7 +247,7 @@ const LOCK_LINES: &[Line] = &[
         "lock: in memory through the port, 100,000 names, 1 thread",
         (LOCKS, "memory_pairs_per_second", "/s"),
         (
-            "std Mutex<HashMap<String, _>>, insert and remove",
+            "std Mutex<HashMap<String, _>>, the same names",
             Beside::Of(LOCKS, "map_pairs_per_second"),
         ),
         Limit::None,

@@ -6,6 +6,7 @@
 mod fleet;
 mod history;
 mod server;
+mod thousand;
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +20,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+pub(crate) use self::thousand::thousand;
 use self::{
-    fleet::{Fleet, Node},
+    fleet::{Fleet, Node, Scale},
     server::Server,
 };
 use super::dice::Dice;
@@ -31,6 +33,15 @@ pub(crate) const FAULTS: u32 = 2_000;
 
 /// Nodes that take part.
 const NODES: usize = 3;
+
+/// Little at once, so that caps are met all the time, and short leases, so that they end.
+const SCALE: Scale = Scale {
+    store_max: 7,
+    capacity: 3,
+    agent_max: 4,
+    project_max: 6,
+    lease_seconds: 3,
+};
 
 /// Tasks that wait at any time while faults go on.
 const WAITING: usize = 12;
@@ -65,7 +76,7 @@ pub(crate) fn campaign(faults: u32, seed: u64) -> Result<()> {
         return Ok(());
     };
     let watch = shell::start_watch();
-    let fleet = Fleet::new(server, NODES)?;
+    let fleet = Fleet::new(server, NODES, SCALE)?;
     let result = rage(&fleet, faults, seed).and_then(|done| {
         let tasks = settle(&fleet)?;
         let seen = history::check(&fleet, &tasks)?;
@@ -81,7 +92,7 @@ pub(crate) fn campaign(faults: u32, seed: u64) -> Result<()> {
         seen.orphaned,
         seen.events,
         seen.most,
-        fleet::STORE_MAX,
+        SCALE.store_max,
         watch.elapsed().as_secs()
     );
     Ok(())
@@ -104,7 +115,7 @@ fn rage(fleet: &Fleet, faults: u32, seed: u64) -> Result<BTreeMap<Fault, u32>> {
         }
         let dice = Dice::new(seed ^ 0x5E_4E_4B);
         scope.spawn(|| campaign.watched(|| campaign.shake(dice)));
-        scope.spawn(|| campaign.watched(|| campaign.feed()));
+        scope.spawn(|| campaign.feed());
     });
     let wrong = campaign.wrong.into_inner();
     match wrong.unwrap_or_else(PoisonError::into_inner) {
@@ -167,7 +178,7 @@ impl Campaign<'_> {
                 node.wake();
                 return Ok(());
             }
-            let past_lease = Duration::from_millis(1_000 * fleet::LEASE_SECONDS);
+            let past_lease = Duration::from_millis(1_000 * SCALE.lease_seconds);
             match fault {
                 Fault::NodeKilled => {
                     node.signal_all("KILL");
@@ -193,7 +204,7 @@ impl Campaign<'_> {
                 }
                 Fault::NodeStopped => {
                     node.signal_all("STOP");
-                    thread::sleep(past_lease / 2 + dice.pause(1_000 * fleet::LEASE_SECONDS));
+                    thread::sleep(past_lease / 2 + dice.pause(1_000 * SCALE.lease_seconds));
                     node.wake();
                 }
                 Fault::DaemonStopped => {
@@ -244,7 +255,7 @@ impl Campaign<'_> {
     }
 
     /// Keeps tasks waiting, each of one of two agents.
-    fn feed(&self) -> Result<()> {
+    fn feed(&self) {
         let mut made = 0;
         while !self.over.load(Ordering::SeqCst) {
             if self.fleet.waiting() < WAITING {
@@ -254,7 +265,6 @@ impl Campaign<'_> {
                 thread::sleep(Duration::from_millis(200));
             }
         }
-        Ok(())
     }
 }
 

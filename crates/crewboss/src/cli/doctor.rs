@@ -11,11 +11,14 @@ use std::{
 };
 
 use api_types::{CheckVerdict, DoctorCheck, DoctorDocument};
-use app::ports::processes::Containment;
+use app::{
+    ports::processes::Containment,
+    query::{Query, View},
+};
 use domain::{agent::AgentName, workspace::WorkspaceMode};
 
 use crate::{
-    context::Context,
+    context::{Context, unexpected},
     fail::{Exit, Fail, Outcome},
     probe,
     render::symbols::Symbol,
@@ -23,6 +26,10 @@ use crate::{
 
 /// Less free space than this is no longer enough for a few worktrees and logs.
 const SPACE_MIN: u64 = 1 << 30;
+
+/// From so many that write at once, or so many bytes, on PostgreSQL is advised.
+const WRITERS_MAX: usize = 20;
+const BYTES_MAX: u64 = 10_000_000_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -187,10 +194,33 @@ fn store(context: &Context) -> Check {
     if !is_writable(&file) {
         return bad("store", format!("{} cannot be written to", file.display()));
     }
-    match context.store().and_then(|store| Ok(store.generation()?)) {
-        Ok(_) => good("store", file.display().to_string()),
+    let live = context.store().and_then(|store| {
+        match store.read(&Query::LiveSessions { project: None })? {
+            View::Sessions { sessions } => Ok(sessions.len()),
+            _ => Err(unexpected("sessions")),
+        }
+    });
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    match live.map(|live| outgrown(bytes, live)) {
+        Ok(None) => good("store", file.display().to_string()),
+        Ok(Some(why)) => note("store", format!("{}: {why}", file.display())),
         Err(fail) => bad("store", flat(&fail)),
     }
+}
+
+/// What speaks for a store on a server, where anything does: more than 20 that write at once, or
+/// more than 10 GB.
+fn outgrown(bytes: u64, live_sessions: usize) -> Option<String> {
+    let why = if live_sessions > WRITERS_MAX {
+        format!("{live_sessions} sessions write to it at once")
+    } else if bytes > BYTES_MAX {
+        format!("it has {} GB", bytes / 1_000_000_000)
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{why}: PostgreSQL suits that better (`crewboss store migrate`)"
+    ))
 }
 
 fn server(context: &Context) -> Check {
@@ -360,4 +390,12 @@ fn author(context: &Context) -> Option<Check> {
             ),
         ),
     })
+}
+
+#[test]
+fn a_store_that_is_outgrown_is_said_to_be() {
+    assert_eq!(outgrown(BYTES_MAX, WRITERS_MAX), None);
+    let of = |bytes, live| outgrown(bytes, live).unwrap_or_default();
+    assert!(of(0, 21).starts_with("21 sessions write to it at once: PostgreSQL"));
+    assert!(of(BYTES_MAX + 1, 0).starts_with("it has 10 GB: PostgreSQL"));
 }

@@ -29,7 +29,15 @@ fn hold(name: &str) {
     } else {
         None
     };
-    let stage = Stage::new(&model.base_url(), opencode.as_deref());
+    let mut stage = Stage::new(&model.base_url(), opencode.as_deref());
+    if page.needs_postgres {
+        for name in ["ADDRESS", "EMPTY"] {
+            let Some(address) = testkit::postgres::store() else {
+                return;
+            };
+            stage.know(name, &address);
+        }
+    }
     let ran = stage.follow(&page);
     for (number, command) in page.commands().enumerate() {
         let place = format!("{}:{}: $ {}", command.page, command.line, command.text);
@@ -75,10 +83,9 @@ pages! {
     gates: "docs/src/guide/gates.md";
     dependencies: "docs/src/guide/dependencies.md";
     daemon: "docs/src/guide/daemon.md";
+    nodes: "docs/src/guide/nodes.md";
     limits: "docs/src/guide/limits.md";
     external: "docs/src/guide/external.md";
-    sharing: "docs/src/guide/sharing.md";
-    locks: "docs/src/guide/locks.md";
     locks: "docs/src/guide/locks.md";
     sharing: "docs/src/guide/sharing.md";
     layouts: "docs/src/guide/layouts.md";
@@ -86,6 +93,7 @@ pages! {
     audit: "docs/src/guide/audit.md";
     history: "docs/src/guide/history.md";
     store: "docs/src/guide/store.md";
+    postgresql: "docs/src/guide/postgresql.md";
     recovery: "docs/src/guide/recovery.md";
     configuration: "docs/src/reference/configuration.md";
     files: "docs/src/reference/files.md";

@@ -6,7 +6,8 @@
 //!
 //! Comments of the page say what the reader is told in words: `<!-- place: folder -->`,
 //! `<!-- place: repository -->`, `<!-- place: empty repository -->` (where the commands run, before
-//! the first of them), `<!-- opencode -->` (the page needs `OpenCode`), and `<!-- file: PATH -->`
+//! the first of them), `<!-- opencode -->` (the page needs `OpenCode`),
+//! `<!-- postgres -->` (the page needs a database), and `<!-- file: PATH -->`
 //! (the next fenced block is added to that file).
 
 /// Where a page's commands are run.
@@ -47,6 +48,8 @@ pub(crate) struct Page {
     pub(crate) steps: Vec<Step>,
     /// Whether its commands run agents of `OpenCode`.
     pub(crate) needs_opencode: bool,
+    /// Whether its commands need a database, whose address is in `ADDRESS`, and another one in `EMPTY`.
+    pub(crate) needs_postgres: bool,
     /// Lines of blocks `sh`: commands that no test can run.
     pub(crate) unrun: Vec<String>,
     /// Code in the running text.
@@ -94,6 +97,7 @@ impl Page {
             ("place", "repository") => self.steps.push(Step::Go(Ground::Repository)),
             ("place", "empty repository") => self.steps.push(Step::Go(Ground::EmptyRepository)),
             ("opencode", "") => self.needs_opencode = true,
+            ("postgres", "") => self.needs_postgres = true,
             ("file", path) => *file = Some(path.to_owned()),
             _ => panic!("{place}: unknown comment `{comment}`"),
         }

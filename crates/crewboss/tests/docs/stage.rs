@@ -68,6 +68,11 @@ impl Stage {
         }
     }
 
+    /// A variable that the reader is taken to have set.
+    pub(crate) fn know(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Does everything that the page says, up to the first command that ends otherwise.
     pub(crate) fn follow(&self, page: &Page) -> Vec<Ran> {
         let base = self.folder.path();

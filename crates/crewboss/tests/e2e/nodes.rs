@@ -16,7 +16,17 @@ const PATIENT: &str = "echo begun $NODE $CREWBOSS_TASK $$ >>$FLEET/log; until te
 
 #[test]
 fn two_nodes_share_the_work_and_push_what_they_finish() {
-    let fleet = Fleet::new(2);
+    share_the_work(&Fleet::new(2));
+}
+
+#[test]
+fn on_a_server_two_nodes_share_the_work_and_push_what_they_finish() {
+    if let Some(fleet) = Fleet::on_a_server(2) {
+        share_the_work(&fleet);
+    }
+}
+
+fn share_the_work(fleet: &Fleet) {
     let serving: Vec<_> = fleet
         .nodes
         .iter()
@@ -69,7 +79,17 @@ fn two_nodes_share_the_work_and_push_what_they_finish() {
 
 #[test]
 fn what_a_killed_node_had_is_done_by_another() {
-    let fleet = Fleet::new(2);
+    take_over_from_a_killed_one(&Fleet::new(2));
+}
+
+#[test]
+fn on_a_server_what_a_killed_node_had_is_done_by_another() {
+    if let Some(fleet) = Fleet::on_a_server(2) {
+        take_over_from_a_killed_one(&fleet);
+    }
+}
+
+fn take_over_from_a_killed_one(fleet: &Fleet) {
     let mut first = fleet.nodes[0].serve(&["--capacity", "3"]);
     let ids: Vec<String> = (0..3).map(|_| fleet.nodes[0].start(PATIENT)).collect();
     fleet.until("all at work", || fleet.count("begun n0") == 3);
@@ -106,7 +126,17 @@ fn what_a_killed_node_had_is_done_by_another() {
 
 #[test]
 fn a_node_that_wakes_up_too_late_changes_nothing_and_keeps_its_work() {
-    let fleet = Fleet::new(2);
+    wake_up_too_late(&Fleet::new(2));
+}
+
+#[test]
+fn on_a_server_a_node_that_wakes_up_too_late_changes_nothing_and_keeps_its_work() {
+    if let Some(fleet) = Fleet::on_a_server(2) {
+        wake_up_too_late(&fleet);
+    }
+}
+
+fn wake_up_too_late(fleet: &Fleet) {
     let first = fleet.nodes[0].serve(&["--capacity", "1"]);
     let script = format!("echo from $NODE >work.txt; {PATIENT}");
     let id = fleet.nodes[0].start(&script);

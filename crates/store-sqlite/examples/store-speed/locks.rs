@@ -193,15 +193,24 @@ fn memory_pairs_per_second() -> Done<f64> {
     Ok(per_second(NAMES, took.as_secs_f64()))
 }
 
-/// What a program without any of this would do.
+/// What a program without any of this would do: a record of each name, with its owner and a version.
 fn map_pairs_per_second() -> Done<f64> {
     let names: Vec<String> = (0..NAMES).map(|name| format!("record-{name}")).collect();
-    let map = Mutex::new(HashMap::<String, u64>::new());
+    let records = names.iter().map(|name| (name.clone(), (None, 0_u64)));
+    let map: Mutex<HashMap<String, (Option<String>, u64)>> = Mutex::new(records.collect());
+    let set = |name: &str, owner: Option<&str>| -> Done<()> {
+        let mut map = map.lock().map_err(|_| "a map")?;
+        let record = map.get_mut(name).ok_or("a record")?;
+        if record.0.is_some() == owner.is_some() {
+            return Err("it is taken".into());
+        }
+        *record = (owner.map(str::to_owned), record.1 + 1);
+        Ok(())
+    };
     let took = timed(|| {
-        for (number, name) in names.iter().enumerate() {
-            let inside = || map.lock().map_err(|_| "a map");
-            inside()?.insert(name.clone(), number as u64);
-            inside()?.remove(name);
+        for name in &names {
+            set(name, Some("alone"))?;
+            set(name, None)?;
         }
         Ok(())
     })?;

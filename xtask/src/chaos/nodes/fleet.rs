@@ -20,16 +20,19 @@ use nix::{
 use super::server::Server;
 use crate::{
     chaos::{census, dice::Dice},
+    model::Model,
     shell,
 };
 
-/// Sessions at once on all nodes; each carries [`CAPACITY`], of each agent [`AGENT_MAX`].
-pub(super) const STORE_MAX: u32 = 7;
-pub(super) const CAPACITY: u32 = 3;
-pub(super) const AGENT_MAX: u32 = 4;
-pub(super) const PROJECT_MAX: u32 = 6;
-/// How long a session may stay silent.
-pub(super) const LEASE_SECONDS: u64 = 3;
+/// How much goes on at once, and how long a session may stay silent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    pub(super) store_max: u32,
+    pub(super) capacity: u32,
+    pub(super) agent_max: u32,
+    pub(super) project_max: u32,
+    pub(super) lease_seconds: u64,
+}
 
 /// Tells on itself, works for a moment, and leaves what it did.
 const AGENT: &str = r#"#!/bin/sh
@@ -43,8 +46,11 @@ echo "end $CREWBOSS_TASK $CREWBOSS_SESSION $NODE" >> "$FLEET/log.txt"
 pub(super) struct Fleet {
     pub(super) folder: PathBuf,
     pub(super) nodes: Vec<Node>,
+    pub(super) scale: Scale,
     server: Mutex<Server>,
     since: Instant,
+    /// Whom OpenCode asks on each node, where it takes part.
+    models: Vec<Model>,
 }
 
 /// One home with its clone.
@@ -54,12 +60,15 @@ pub(super) struct Node {
     root: PathBuf,
     fleet: PathBuf,
     url: String,
+    scale: Scale,
     /// Whether its processes get a network of their own.
     is_apart: bool,
+    /// What OpenCode has to know.
+    more: Vec<(String, String)>,
 }
 
 impl Fleet {
-    pub(super) fn new(server: Server, count: usize) -> Result<Self> {
+    pub(super) fn new(server: Server, count: usize, scale: Scale) -> Result<Self> {
         let folder = shell::target()
             .join("chaos")
             .join(format!("nodes-{}", std::process::id()));
@@ -71,7 +80,7 @@ impl Fleet {
         let agent = folder.join("agent.sh");
         fs::write(&agent, AGENT)?;
         fs::set_permissions(&agent, fs::Permissions::from_mode(0o755))?;
-        fs::write(seed.join(".crewboss/config.toml"), config(&agent))?;
+        fs::write(seed.join(".crewboss/config.toml"), config(&agent, &scale))?;
         git(
             &folder,
             &["init", "--quiet", "--initial-branch=main", "seed"],
@@ -101,15 +110,38 @@ impl Fleet {
                 root,
                 fleet: folder.clone(),
                 url: server.url(),
+                scale,
                 is_apart,
+                more: vec![],
             });
         }
         Ok(Self {
             folder,
             nodes,
+            scale,
             server: Mutex::new(server),
             since: shell::start_watch(),
+            models: vec![],
         })
+    }
+
+    /// The same where tasks of the agent `build` are done by this OpenCode, which asks a scripted
+    /// model beside each node.
+    pub(super) fn with_opencode(mut self, opencode: &Path) -> Result<Self> {
+        let scenario = shell::root().join("xtask/demo/scenario.toml");
+        let folder = opencode.parent().unwrap_or(opencode).display().to_string();
+        let path = shell::variable("PATH").unwrap_or_default();
+        for node in &mut self.nodes {
+            let (model, environment) = Model::start(&scenario, &node.home())?;
+            node.more = environment;
+            node.more.retain(|(name, _)| name != "HOME");
+            node.more
+                .push(("PATH".to_owned(), format!("{folder}:{path}")));
+            // The model is on this machine's own network.
+            node.is_apart = false;
+            self.models.push(model);
+        }
+        Ok(self)
     }
 
     /// Writes down what is done to whom, for who looks into what went wrong.
@@ -151,9 +183,13 @@ impl Fleet {
 
     /// Queues a task where that is possible now.
     pub(super) fn create(&self, number: usize) {
+        self.start(number, ["quick", "slow"][number % 2], "work");
+    }
+
+    /// Queues a task of an agent on one of the nodes; whether that was possible.
+    pub(super) fn start(&self, number: usize, agent: &str, prompt: &str) -> bool {
         let node = &self.nodes[number % self.nodes.len()];
-        let agent = ["quick", "slow"][number % 2];
-        let mut command = node.crewboss(&["start", agent, "work"]);
+        let mut command = node.crewboss(&["start", agent, prompt]);
         let made = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -162,6 +198,7 @@ impl Fleet {
         if !made {
             thread::sleep(Duration::from_millis(200));
         }
+        made
     }
 
     /// Everything is let alone from now on: nodes that are away come back.
@@ -178,17 +215,15 @@ impl Fleet {
 
     /// What the nodes said last, and where tasks stand.
     pub(super) fn said(&self) -> String {
+        use std::fmt::Write as _;
         let mut text = self.nodes[0].print(&["status"]).unwrap_or_default();
         text.push_str(&self.nodes[0].print(&["node", "list"]).unwrap_or_default());
         for node in &self.nodes {
             let log = fs::read_to_string(node.root.join("serve.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let last = lines.len().saturating_sub(12);
-            text.push_str(&format!(
-                "--- {}\n{}\n",
-                node.name,
-                lines[last..].join("\n")
-            ));
+            let last = lines[last..].join("\n");
+            let _ = writeln!(text, "--- {}\n{last}", node.name);
         }
         text
     }
@@ -206,15 +241,16 @@ impl Fleet {
     }
 }
 
-fn config(agent: &Path) -> String {
+fn config(agent: &Path, scale: &Scale) -> String {
     let agent = agent.display();
+    let (lease, project_max, agent_max) = (scale.lease_seconds, scale.project_max, scale.agent_max);
     format!(
         r#"[project]
 remote = "origin"
 
 [run]
 requeues_max = 1000
-lease_seconds = {LEASE_SECONDS}
+lease_seconds = {lease}
 cancel_grace_seconds = 1
 
 [serve]
@@ -222,20 +258,20 @@ lease_seconds = 2
 drain_seconds = 5
 
 [daemon]
-max_concurrent = {PROJECT_MAX}
+max_concurrent = {project_max}
 
 [agents.quick]
 driver = "command"
 command = "{agent}"
 args = ["2"]
-max_concurrent = {AGENT_MAX}
+max_concurrent = {agent_max}
 env = ["FLEET", "NODE"]
 
 [agents.slow]
 driver = "command"
 command = "{agent}"
 args = ["8"]
-max_concurrent = {AGENT_MAX}
+max_concurrent = {agent_max}
 env = ["FLEET", "NODE"]
 "#
     )
@@ -267,7 +303,7 @@ pub(super) fn signal(pid: u32, name: &str) {
 }
 
 impl Node {
-    fn home(&self) -> PathBuf {
+    pub(super) fn home(&self) -> PathBuf {
         self.root.join("home")
     }
 
@@ -286,6 +322,7 @@ impl Node {
             .current_dir(self.root.join("project"))
             .env_clear()
             .env("PATH", shell::variable("PATH").unwrap_or_default())
+            .envs(self.more.iter().map(|(name, value)| (name, value)))
             .env("HOME", self.home())
             .env("TMPDIR", self.root.join("tmp"))
             .env("CREWBOSS_HOME", self.root.join("cb"))
@@ -305,7 +342,10 @@ impl Node {
 
     /// Starts its daemon. A server that is away is waited for.
     pub(super) fn serve(&self) -> Result<Child> {
-        let (capacity, store) = (CAPACITY.to_string(), STORE_MAX.to_string());
+        let (capacity, store) = (
+            self.scale.capacity.to_string(),
+            self.scale.store_max.to_string(),
+        );
         for _ in 0..100 {
             let log = fs::File::options()
                 .create(true)

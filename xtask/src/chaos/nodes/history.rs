@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::fleet::{AGENT_MAX, CAPACITY, Fleet, PROJECT_MAX, STORE_MAX, git};
+use super::fleet::{Fleet, Scale, git};
 
 /// What was seen on the way.
 #[derive(Debug, Default)]
@@ -37,8 +37,9 @@ struct Task {
     branch: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct History {
+    scale: Scale,
     sessions: BTreeMap<String, Session>,
     tasks: BTreeMap<String, Task>,
     seen: Seen,
@@ -50,16 +51,19 @@ pub(super) fn check(fleet: &Fleet, tasks: &[String]) -> Result<Seen> {
     let sql = "SELECT position, stream_kind, stream_id, convert_from(header, 'UTF8'),
                convert_from(payload, 'UTF8') FROM crewboss.events ORDER BY position";
     let lines = fleet.ask(sql).context("the log cannot be read")?;
-    let mut history = History::default();
-    let mut next = 1_u64;
-    for line in &lines {
+    let mut history = History {
+        scale: fleet.scale,
+        sessions: BTreeMap::new(),
+        tasks: BTreeMap::new(),
+        seen: Seen::default(),
+    };
+    for (next, line) in (1_u64..).zip(&lines) {
         let mut fields = line.splitn(5, '\t');
         let mut field = || fields.next().unwrap_or_default();
         let (position, kind, id) = (field(), field(), field());
         let header: Value = serde_json::from_str(field())?;
         let payload: Value = serde_json::from_str(field())?;
         ensure!(position.parse() == Ok(next), "entry {next} is missing");
-        next += 1;
         history
             .take(kind, id, &header, &payload)
             .with_context(|| format!("at entry {position}: {header} {payload}"))?;
@@ -186,9 +190,12 @@ impl History {
             .filter(|session| session.end.is_none())
             .collect();
         self.seen.most = self.seen.most.max(live.len());
-        let store_max = usize::try_from(STORE_MAX.min(PROJECT_MAX))?;
+        let store_max = usize::try_from(self.scale.store_max.min(self.scale.project_max))?;
         ensure!(live.len() <= store_max, "{} at once", live.len());
-        for (what, max) in [("node", CAPACITY), ("agent", AGENT_MAX)] {
+        for (what, max) in [
+            ("node", self.scale.capacity),
+            ("agent", self.scale.agent_max),
+        ] {
             let mut counted: BTreeMap<&str, u32> = BTreeMap::new();
             for session in &live {
                 let of = if what == "node" {

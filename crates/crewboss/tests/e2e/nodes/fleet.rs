@@ -57,7 +57,17 @@ pub(crate) struct Home {
 }
 
 impl Fleet {
+    /// On one file, which all homes have.
     pub(crate) fn new(nodes: usize) -> Self {
+        Self::with(nodes, None)
+    }
+
+    /// On a server, with nothing in common but that and the shared repository.
+    pub(crate) fn on_a_server(nodes: usize) -> Option<Self> {
+        testkit::postgres::store().map(|url| Self::with(nodes, Some(url)))
+    }
+
+    fn with(nodes: usize, url: Option<String>) -> Self {
         let arena = Arena::folder();
         let root = arena.root().to_owned();
         let seed = root.join("seed");
@@ -70,6 +80,11 @@ impl Fleet {
         let nodes: Vec<Home> = (0..nodes)
             .map(|number| Home::new(&root, &format!("n{number}")))
             .collect();
+        if let Some(url) = url {
+            let on_server = |home: Home| home.with("CREWBOSS_STORE", &url);
+            let nodes = nodes.into_iter().map(on_server).collect();
+            return Self { nodes, arena };
+        }
         // The first makes the store, and all use it.
         let first = nodes[0].home().join("crewboss.db");
         nodes[0].start_with("true", &["--in", "1d"]);
@@ -228,8 +243,13 @@ impl Home {
             .stderr(log)
             .spawn()
             .unwrap();
-        let socket = self.home().join("daemon.sock");
-        let is_there = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+        let is_there = || {
+            let entries = fs::read_dir(self.home()).unwrap().flatten();
+            let mut sockets = entries
+                .map(|entry| entry.path())
+                .filter(|path| path.extension() == Some(OsStr::new("sock")));
+            sockets.any(|socket| std::os::unix::net::UnixStream::connect(socket).is_ok())
+        };
         assert!(poll_until(LONG, is_there), "{} does not serve", self.name);
         child
     }

@@ -22,8 +22,11 @@ impl Table {
     fn end_what_is_over(&mut self, resources: &[Resource], now: &Now) -> Vec<Resource> {
         let mut places = resources.to_vec();
         for lock in self.overlapping(resources) {
-            if lock.is_waiting() && lock.resources.len() > 1 {
-                places.extend(lock.resources.iter().cloned());
+            let own = lock.resources.iter().filter(|_| lock.is_waiting());
+            for resource in own {
+                if !places.contains(resource) {
+                    places.push(resource.clone());
+                }
             }
         }
         let here = self.overlapping(&places);
