@@ -129,7 +129,7 @@ fn main() {
     let (mut ping, mut pairs) = (vec![], vec![]);
     for _ in 0..ROUNDS {
         ping.push(each(PAIRS, || {
-            redis::cmd("PING").exec(&mut raw).expect("an answer")
+            redis::cmd("PING").exec(&mut raw).expect("an answer");
         }));
         let ask = now("ada", "deploy");
         pairs.push(each(PAIRS, || pair(&one, &ask)));

@@ -10,7 +10,7 @@ use std::{
 use app::{
     error::Error,
     locks::{Keeper, Lost},
-    ports::locks::{Attempt, Grant, Locks},
+    ports::locks::{Attempt, Grant, LockFilter, Locks},
 };
 use domain::lock::{Ask, LockRefused};
 use testkit::{
@@ -147,7 +147,7 @@ fn a_request_that_was_given_up_grants_nothing_later() {
     assert!(poll_until(SOON, || server.ask("PING").is_ok()));
     let mut held = None;
     assert!(poll_until(SOON, || {
-        held = other.status(&Default::default()).ok();
+        held = other.status(&LockFilter::default()).ok();
         held.is_some()
     }));
     assert_eq!(held.expect("a look"), []);
