@@ -236,6 +236,9 @@ mod tests {
     #[test]
     fn no_extension_goes_beyond_the_longest() {
         let longest = Some(Duration::from_secs(50));
+        let timed_out = Ending::Stopped(Stop::Deadline { seconds: 50 });
+        let unlimited = watch(None).at_most(longest, &at(0));
+        assert_eq!(unlimited.due(&at(50_000)), Some(timed_out));
         let mut watch = watch(Some(10)).at_most(longest, &at(0));
         assert_eq!(watch.deadline(), Some(&at(0).after_millis(10_000)));
         let wanted = Wanted {
@@ -244,10 +247,7 @@ mod tests {
         };
         assert_eq!(watch.take(Event::Wishes, &wanted, &at(1_000)), None);
         assert_eq!(watch.due(&at(49_999)), None);
-        let timed_out = Ending::Stopped(Stop::Deadline { seconds: 50 });
         assert_eq!(watch.due(&at(50_000)), Some(timed_out));
-        let unlimited = watch(None).at_most(longest, &at(0));
-        assert_eq!(unlimited.due(&at(50_000)), Some(timed_out));
     }
 
     #[test]
