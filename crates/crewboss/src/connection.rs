@@ -80,7 +80,7 @@ pub(crate) fn connect(places: &Places, clock: Arc<dyn Clock>) -> Connection {
 }
 
 /// The same where the store is open already.
-pub(crate) fn connect_to(places: &Places, clock: Arc<dyn Clock>, direct: Direct) -> Connection {
+pub(crate) fn connect_to(places: &Places, clock: Arc<dyn Clock>, direct: &Direct) -> Connection {
     let connection = connect(places, clock);
     let mut known = connection.0.direct.lock();
     *known.as_deref_mut().unwrap_or(&mut None) = Some(direct.store());

@@ -154,20 +154,17 @@ impl Context {
     /// The store, made where it is missing.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Fail> {
         if self.store.get().is_none() {
-            let store = match self.server_store(true)? {
-                Some(store) => {
-                    let direct = Direct::Postgres(Arc::clone(store));
-                    connect_to(&self.places, store.clock(), direct)
-                }
-                None => {
-                    crate::layout::make_store(&self.places, &self.clock()?)?;
-                    connect(&self.places, self.clock()?)
-                }
+            let store = if let Some(store) = self.server_store(true)? {
+                let direct = Direct::Postgres(Arc::clone(store));
+                connect_to(&self.places, store.clock(), &direct)
+            } else {
+                crate::layout::make_store(&self.places, &self.clock()?)?;
+                connect(&self.places, self.clock()?)
             };
             drop(self.store.set(Arc::new(store)));
         }
         let store = Arc::clone(self.store.get().expect("it was just set")) as Arc<dyn Store>;
-        Ok(self.as_node(store)?)
+        self.as_node(store)
     }
 
     /// A store as the node that this home is sees it.

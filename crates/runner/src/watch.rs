@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(watch.due(&at(49_999)), None);
         let timed_out = Ending::Stopped(Stop::Deadline { seconds: 50 });
         assert_eq!(watch.due(&at(50_000)), Some(timed_out));
-        let unlimited = super::tests::watch(None).at_most(longest, &at(0));
+        let unlimited = watch(None).at_most(longest, &at(0));
         assert_eq!(unlimited.due(&at(50_000)), Some(timed_out));
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use self::fleet::{Fleet, LEASE};
-use crate::arena::ended;
+use crate::{arena::ended, census};
 
 /// Notes the node and the session on which it runs, and when it is done; waits for a file.
 const PATIENT: &str = "echo begun $NODE $CREWBOSS_TASK $$ >>$FLEET/log; until test -e $FLEET/go; do \
@@ -67,8 +67,8 @@ fn share_the_work(fleet: &Fleet) {
         }
     }
     assert_eq!(refused, 2);
-    for (node, child) in fleet.nodes.iter().zip(serving) {
-        node.signal(&child, Signal::TERM);
+    for child in serving {
+        census::signal(child.id(), Signal::TERM);
         assert_eq!(ended(child).code, Some(0));
     }
     let left = fleet.nodes[0].json(&["node", "list", "--all"]);
@@ -118,8 +118,8 @@ fn take_over_from_a_killed_one(fleet: &Fleet) {
         fleet.nodes[1].json(&["node", "show", "n0"])["status"] == "ready"
     });
     fleet.until("its worktrees are gone", || fleet.nodes[0].worktrees() == 0);
-    for (node, child) in fleet.nodes.iter().zip([first, second]) {
-        node.signal(&child, Signal::TERM);
+    for child in [first, second] {
+        census::signal(child.id(), Signal::TERM);
         assert_eq!(ended(child).code, Some(0));
     }
 }
@@ -164,8 +164,8 @@ fn wake_up_too_late(fleet: &Fleet) {
     fleet.until("it is back", || {
         fleet.nodes[1].json(&["node", "show", "n0"])["status"] == "ready"
     });
-    for (node, child) in fleet.nodes.iter().zip([first, second]) {
-        node.signal(&child, Signal::TERM);
+    for child in [first, second] {
+        census::signal(child.id(), Signal::TERM);
         assert_eq!(ended(child).code, Some(0));
     }
 }
@@ -203,7 +203,7 @@ fn no_session_outlives_its_hard_limit_whatever_its_task_says() {
     fleet.until("its time is up", || node.status_of(&id) == "failed");
     let shown = node.json(&["show", &id]);
     assert_eq!(shown["failure"]["reason"], "timeout", "{shown:#}");
-    node.signal(&serving, Signal::TERM);
+    census::signal(serving.id(), Signal::TERM);
     assert_eq!(ended(serving).code, Some(0));
 }
 
@@ -222,6 +222,6 @@ fn a_name_that_is_taken_and_a_copied_home_are_refused() {
         broken.error().contains("does not name a node"),
         "{broken:#?}"
     );
-    fleet.nodes[0].signal(&serving, Signal::TERM);
+    census::signal(serving.id(), Signal::TERM);
     assert_eq!(ended(serving).code, Some(0));
 }

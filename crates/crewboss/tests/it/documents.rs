@@ -98,7 +98,7 @@ fn the_queue() {
     let list: CheckpointListDocument = print(&place, &["checkpoint", "list", &first]);
     assert_eq!(list.checkpoints.len(), 2, "one before the merge");
     let shown: CheckpointDocument = print(&place, &["checkpoint", "show", &made]);
-    assert_eq!(shown, list.checkpoints[1]);
+    assert_eq!(shown, list.checkpoints[0]);
     print::<CheckpointDiffDocument>(&place, &["checkpoint", "diff", &first, &made]);
     let fork: TaskDocument = print(&place, &["checkpoint", "fork", &first, "--with", "more"]);
     assert_eq!(fork.forked_from.unwrap().to_string(), first);

@@ -276,10 +276,6 @@ impl Home {
             .to_owned()
     }
 
-    pub(crate) fn signal(&self, child: &Child, signal: Signal) {
-        census::signal(child.id(), signal);
-    }
-
     /// Everything of this node, and nothing of the others.
     pub(crate) fn signal_all(&self, signal: Signal) {
         for one in census::residents(&self.root) {
