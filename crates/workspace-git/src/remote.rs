@@ -1,7 +1,7 @@
 //! The repository that joins a project's checkouts on several nodes: what one of them has finished or
 //! salvaged is copied there before it is reported, and fetched from there where another builds on it.
 
-use std::path::Path;
+use std::{path::Path, thread, time::Duration};
 
 use app::ports::workspaces::WorkspaceError;
 use domain::{
@@ -17,6 +17,13 @@ use crate::{
 
 /// Where branches are kept that another session of the task had left on the shared repository.
 const REPLACED: &str = "refs/crewboss/replaced/";
+
+/// Between attempts to reach the shared repository.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
 
 /// How often the shared branch may move while it is being moved.
 const ATTEMPTS: u32 = 4;
@@ -90,10 +97,30 @@ pub(crate) fn newer(
     }
 }
 
+/// [`share_once`], again where the repository could not be reached: finished work is not given up for
+/// that at once.
+pub(crate) fn share(
+    repository: &Repository<'_>,
+    remote: &str,
+    branch: &str,
+    commit: &CommitId,
+    is_ours: &dyn Fn() -> bool,
+) -> Result<bool, WorkspaceError> {
+    for pause in PAUSES {
+        match share_once(repository, remote, branch, commit, is_ours) {
+            Err(WorkspaceError::Git { .. } | WorkspaceError::TimedOut { .. }) => {
+                thread::sleep(pause);
+            }
+            shared => return shared,
+        }
+    }
+    share_once(repository, remote, branch, commit, is_ours)
+}
+
 /// Points the branch there to a finished commit. It is asked where it points first, then whether
 /// the task is still ours, and moved only from where it was: whoever has the task after us has moved
 /// it by the time that we would. `false` where the task is not ours any more.
-pub(crate) fn share(
+fn share_once(
     repository: &Repository<'_>,
     remote: &str,
     branch: &str,
