@@ -248,7 +248,8 @@ pub fn is_known(entry: &Entry) -> bool {
     match place.kind.split_once('.') {
         Some(("task", _)) => reads::<TaskEvent>(&entry.payload),
         Some(("session", _)) => reads::<SessionEvent>(&entry.payload),
-        Some(("project", "registered")) => reads::<Project>(&entry.payload),
+        Some(("project", "registered" | "joined_by")) => reads::<Project>(&entry.payload),
+        Some(("project", "checked_out")) => reads::<domain::node::Checkout>(&entry.payload),
         Some(("audit", "key_rotated")) => reads::<event::KeyRotated>(&entry.payload),
         Some(("daemon", "started")) => reads::<event::DaemonStarted>(&entry.payload),
         Some(("lock", "taken")) => reads::<crate::locks::LockTaken>(&entry.payload),

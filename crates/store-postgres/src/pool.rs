@@ -39,6 +39,8 @@ pub(crate) struct Pool {
 pub(crate) struct Taken<'p> {
     pool: &'p Pool,
     link: Option<Link>,
+    /// Whether it was made for this.
+    pub(crate) is_new: bool,
     /// Whether it was used a moment ago.
     pub(crate) is_fresh: bool,
 }
@@ -59,7 +61,7 @@ impl Pool {
         loop {
             close_old(&mut kept);
             if let Some((link, since)) = kept.idle.pop() {
-                return Ok(self.taken(link, since.elapsed() < FRESH));
+                return Ok(self.taken(link, false, since.elapsed() < FRESH));
             }
             if kept.open < self.target.connections_max {
                 kept.open += 1;
@@ -84,7 +86,7 @@ impl Pool {
     /// A new connection in the place of one that was lost.
     fn open(&self) -> Result<Taken<'_>, Error> {
         match Link::open(&self.target) {
-            Ok(link) => Ok(self.taken(link, true)),
+            Ok(link) => Ok(self.taken(link, true, true)),
             Err(error) => {
                 self.gone();
                 Err(error)
@@ -99,10 +101,11 @@ impl Pool {
         kept.idle.push((link, Instant::now()));
     }
 
-    fn taken(&self, link: Link, is_fresh: bool) -> Taken<'_> {
+    fn taken(&self, link: Link, is_new: bool, is_fresh: bool) -> Taken<'_> {
         Taken {
             pool: self,
             link: Some(link),
+            is_new,
             is_fresh,
         }
     }

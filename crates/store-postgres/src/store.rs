@@ -167,11 +167,20 @@ impl PostgresStore {
     /// # Errors
     /// What `work` answers, and [`Error::Unavailable`] where the server cannot be asked.
     pub fn look<T>(&self, work: impl FnOnce(&dyn Reader) -> Result<T, Error>) -> Result<T, Error> {
-        // A connection that was not used for a while may be gone, which is to show before `work`.
+        self.look_over(Kept::Asked, work)
+    }
+
+    fn look_over<T>(
+        &self,
+        kept: Kept,
+        work: impl FnOnce(&dyn Reader) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // A connection that was kept may be gone, which is to show before `work`.
         loop {
             let taken = self.readers.take()?;
             let reading = Reading::of(taken.link()?, self.clock().now().wall);
-            if !taken.is_fresh && reading.begin().is_err() {
+            let is_trusted = taken.is_new || taken.is_fresh && kept == Kept::TrustedForAWhile;
+            if !is_trusted && reading.begin().is_err() {
                 continue;
             }
             let result = work(&reading);
@@ -230,7 +239,8 @@ impl Store for PostgresStore {
     }
 
     fn read(&self, query: &Query) -> Result<View, Error> {
-        let read = || self.look(|reader| query::answer(reader, query));
+        let answer = |reader: &dyn Reader| query::answer(reader, query);
+        let read = || self.look_over(Kept::TrustedForAWhile, answer);
         // Nothing is lost by asking again over another connection.
         match read() {
             Err(Error::Unavailable { .. }) => read(),
@@ -242,6 +252,14 @@ impl Store for PostgresStore {
         self.newest_generation()
             .or_else(|_| self.newest_generation())
     }
+}
+
+/// Whether a connection that was kept is asked first if it is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Asked,
+    /// Not where it was used a moment ago: it saves a turn for whoever may ask again.
+    TrustedForAWhile,
 }
 
 /// Takes a lock. What it guards is whole after any panic: connections know their own state.

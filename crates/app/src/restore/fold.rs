@@ -297,8 +297,16 @@ impl Row {
         let unreadable = |error: serde_json::Error| format!("its content cannot be read: {error}");
         match self {
             Self::Project(project) => {
-                if header.kind == "project.registered" {
-                    *project = Some(serde_json::from_slice(payload).map_err(unreadable)?);
+                match (header.kind.as_str(), project.as_mut()) {
+                    ("project.registered", _) => {
+                        *project = Some(serde_json::from_slice(payload).map_err(unreadable)?);
+                    }
+                    ("project.joined_by", Some(known)) => {
+                        let joined: Project =
+                            serde_json::from_slice(payload).map_err(unreadable)?;
+                        known.remote = joined.remote;
+                    }
+                    _ => {}
                 }
                 quota_told(header, payload).map_err(unreadable)?;
             }

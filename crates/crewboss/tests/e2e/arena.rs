@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -208,6 +209,22 @@ impl Arena {
     #[track_caller]
     pub(crate) fn status_of(&self, id: &str) -> String {
         self.show(id)["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for a daemon, whichever store it is of.
+    #[track_caller]
+    pub(crate) fn until_a_daemon(&self) {
+        let is_answered = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("daemon")
+                && name.ends_with(".sock")
+                && UnixStream::connect(entry.path()).is_ok()
+        };
+        self.until("a daemon", || {
+            let found = fs::read_dir(self.store());
+            found.is_ok_and(|mut found| found.any(|entry| entry.is_ok_and(is_answered)))
+        });
     }
 
     /// The runner of a task whose agent is at work.

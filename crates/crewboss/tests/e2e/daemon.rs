@@ -26,9 +26,7 @@ fn begin_saying(arena: &Arena, to: Stdio) -> Child {
         .stdout(to)
         .spawn()
         .unwrap();
-    arena.until("a daemon", || {
-        std::os::unix::net::UnixStream::connect(arena.store().join("daemon.sock")).is_ok()
-    });
+    arena.until_a_daemon();
     daemon
 }
 

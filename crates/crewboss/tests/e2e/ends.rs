@@ -85,9 +85,7 @@ fn a_daemon_signs_what_was_logged_before_it_ends() {
         .command(["daemon", "--config", "audit.head_events=5"])
         .spawn()
         .unwrap();
-    arena.until("a daemon", || {
-        std::os::unix::net::UnixStream::connect(arena.store().join("daemon.sock")).is_ok()
-    });
+    arena.until_a_daemon();
     for number in 0..4 {
         arena.start(&format!("echo {number}"), &[]);
     }
