@@ -651,7 +651,16 @@ fn project_at(
         return reader.project_at(root);
     };
     let here = checked_out(reader, node)?;
-    Ok(here.into_iter().find(|project| project.root == root))
+    if let Some(project) = here.into_iter().find(|project| project.root == root) {
+        return Ok(Some(project));
+    }
+    // What came from a store of one machine is on no node yet: the first that writes there takes it.
+    let Some(project) = reader.project_at(root)? else {
+        return Ok(None);
+    };
+    let checkouts = reader.checkouts(None)?;
+    let is_somewhere = checkouts.iter().any(|known| known.project == project.id);
+    Ok((!is_somewhere).then_some(project))
 }
 
 fn checked_out(reader: &dyn Reader, node: NodeId) -> Result<Vec<Project>, Error> {
